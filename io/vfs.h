@@ -1,0 +1,38 @@
+#pragma once
+/* vfs.h: every durable byte goes through this table (SQLite's method: the I/O sits behind a table, so that a test can fail the n-th call or lose power).
+ *
+ * Files appear under their final name whole or not at all:
+ *
+ *     um_vfs_file *f;
+ *     UM_PASS(um_vfs_create(vfs, "dir/x.tmp", &f));      // O_EXCL
+ *     um_vfs_write(f, p, n); um_vfs_sync(f); um_vfs_close(f);
+ *     um_vfs_rename(vfs, "dir/x.tmp", "dir/x"); um_vfs_sync_dir(vfs, "dir");
+ *
+ * um_vfs_write_whole does all of it. A failed fsync is never retried on the same file: rewrite under a new name (reliability 14). Errors: UM_IO with the path and errno's text;
+ * a full disk is UM_IO whose message names the remedy.
+ */
+#include "src/core/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct um_vfs um_vfs;
+typedef struct um_vfs_file um_vfs_file;
+
+/* The operating system's. Never freed. Any thread. */
+um_vfs *um_vfs_real(void);
+
+um_status um_vfs_create(um_vfs *v, const char *path, um_vfs_file **out);         /* new file, fails if it exists */
+um_status um_vfs_create_append(um_vfs *v, const char *path, um_vfs_file **out);  /* new file for appending, fails if it exists */
+um_status um_vfs_write(um_vfs_file *f, const void *p, size_t n);                 /* all of it */
+um_status um_vfs_sync(um_vfs_file *f);
+um_status um_vfs_close(um_vfs_file *f);                                          /* releases f also when it fails */
+int um_vfs_fd(const um_vfs_file *f);                                             /* for a signal handler's last words; -1 if there is none */
+um_status um_vfs_rename(um_vfs *v, const char *from, const char *to);
+um_status um_vfs_unlink(um_vfs *v, const char *path);
+um_status um_vfs_mkdir(um_vfs *v, const char *path);                             /* parents too; existing is fine; new entries are synced */
+um_status um_vfs_sync_dir(um_vfs *v, const char *path);
+/* Writes `path`.<pid>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
+um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n);
+/* Reads a whole file of at most max_bytes into new memory (free it); one 0 byte follows. UM_TOO_LARGE, UM_MISSING, UM_IO. */
+um_status um_vfs_read_whole(um_vfs *v, const char *path, size_t max_bytes, void **out, size_t *n);
