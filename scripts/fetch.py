@@ -4,10 +4,11 @@ usage: fetch.py [--no-portraits]      fetch what is missing, check it, unpack th
        fetch.py --print facenet-pytorch   print where that file lies (it need not be there)
 
 Everything is pinned: package, version, file, SHA-256 of the file and of each picture. Files already there are checked and
-kept. They lie in share/unmask/downloads, or where UNMASK_DOWNLOADS says: then nothing is fetched that lies there.
+kept in share/unmask/downloads. What lies in the folder that UNMASK_DOWNLOADS names is copied from there, not fetched.
 """
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -66,12 +67,25 @@ def sha256(path):
 
 
 def archive_path(package):
-    """Where a package's file lies: what the user brought if it is the right one, else our own folder."""
-    file, wanted = ARCHIVES[package][1:3]
-    brought = os.environ.get("UNMASK_DOWNLOADS")
-    if brought and sha256(os.path.join(brought, file)) == wanted:
-        return os.path.join(os.path.abspath(brought), file)
-    return os.path.join(DOWNLOADS, file)
+    """Where a package's file lies."""
+    return os.path.join(DOWNLOADS, ARCHIVES[package][1])
+
+
+def take_brought(package):
+    """Copies one archive from the folder that the user named; whether it was there and the right one."""
+    folder = os.environ.get("UNMASK_DOWNLOADS")
+    if not folder:
+        return False
+    brought = os.path.join(folder, ARCHIVES[package][1])
+    if sha256(brought) != ARCHIVES[package][2]:
+        if os.path.exists(brought):
+            print(f"setup: {brought} does not have the pinned hash: not used", file=sys.stderr)
+        return False
+    os.makedirs(DOWNLOADS, exist_ok=True)
+    partial = f"{archive_path(package)}.{os.getpid()}"
+    shutil.copyfile(brought, partial)
+    os.replace(partial, archive_path(package))
+    return True
 
 
 def download(package):
@@ -135,11 +149,8 @@ def main(arguments):
 
     failed = []
     for package in packages:
-        if sha256(archive_path(package)) == ARCHIVES[package][2]:
+        if sha256(archive_path(package)) == ARCHIVES[package][2] or take_brought(package):
             continue
-        brought = os.path.join(os.environ.get("UNMASK_DOWNLOADS", ""), ARCHIVES[package][1])
-        if os.environ.get("UNMASK_DOWNLOADS") and os.path.exists(brought):
-            print(f"setup: {brought} does not have the pinned hash: not used", file=sys.stderr)
         print(f"setup: fetching {ARCHIVES[package][1]} ({ARCHIVES[package][4]})", flush=True)
         why = download(package)
         if why is not None:
