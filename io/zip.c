@@ -87,7 +87,10 @@ um_status um_zip_open(const void *bytes, size_t n, um_zip **out)
     if (source != NULL) z->archive = zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error);
     if (z->archive == NULL) {
         if (source != NULL) zip_source_free(source);
-        st = UM_FAIL(zip_error_code_zip(&error) == ZIP_ER_MEMORY ? UM_NO_MEMORY : UM_DATA, "not a sound zip archive: %s", zip_error_strerror(&error));
+        int code = zip_error_code_zip(&error);
+        /* Some versions of libzip find a repeated name themselves, and say "File already exists". */
+        st = UM_FAIL(code == ZIP_ER_MEMORY ? UM_NO_MEMORY : UM_DATA, "not a sound zip archive: %s",
+                     code == ZIP_ER_EXISTS ? "two members of one name" : zip_error_strerror(&error));
         goto done;
     }
     zip_int64_t count = zip_get_num_entries(z->archive, 0);

@@ -15,7 +15,7 @@ static inline void tw_text(um_buf *b, const char *s) { tw_raw(b, s, strlen(s)); 
 
 static inline void tw_little(um_buf *b, uint64_t x, int n)
 {
-    for (int i = 0; i < n; i++) tw_raw(b, &(uint8_t){(uint8_t)(x >> (8 * i))}, 1);
+    for (int i = 0; i < n; i++) tw_raw(b, &(uint8_t){(uint8_t)(i < 8 ? x >> (8 * i) : 0)}, 1);
 }
 
 static inline void tw_str(um_buf *b, const char *s)
