@@ -47,9 +47,10 @@ static um_status add_videos(um_h5image *im, const um_store_content *c)
         widen(&w.status, um_status_name((um_status)c->video[i].status));
         widen(&w.message, c->message[i]);
     }
-    enum { ID, PART, LABEL, ORIGINAL, ORIGINAL_INDEX, PATH, WIDTH, HEIGHT, ROTATION, FPS, FRAMES, FRAMES_GIVEN, FRAMES_DAMAGED, FACES_DROPPED, STATUS, MESSAGE, FIELDS };
+    enum { ID, KEY, PART, LABEL, ORIGINAL, ORIGINAL_INDEX, PATH, WIDTH, HEIGHT, ROTATION, FPS, FRAMES, FRAMES_GIVEN, FRAMES_DAMAGED, FACES_DROPPED, STATUS, MESSAGE, FIELDS };
     um_field f[FIELDS + 1] = {
         [ID] = {.name = "id", .type = UM_FIELD_TEXT, .n = (int)w.id},
+        [KEY] = {.name = "key", .type = UM_FIELD_U64},
         [PART] = {.name = "part", .type = UM_FIELD_I32},
         [LABEL] = {.name = "label", .type = UM_FIELD_TEXT, .n = 7},
         [ORIGINAL] = {.name = "original", .type = UM_FIELD_TEXT, .n = (int)w.original},
@@ -89,6 +90,7 @@ static um_status add_videos(um_h5image *im, const um_store_content *c)
             const um_store_video *r = &c->video[first + k];
             uint8_t *p = row + (size_t)k * row_bytes;
             put_text(p + f[ID].at, w.id, file_name(v->path));
+            memcpy(p + f[KEY].at, &v->id, 8);
             memcpy(p + f[PART].at, &v->part, 4);
             put_text(p + f[LABEL].at, 7, label_name[v->label]);
             put_text(p + f[ORIGINAL].at, w.original, v->original_name);
@@ -116,6 +118,7 @@ done:
 /* ---- faces ---- */
 
 typedef struct index_face {
+    uint64_t key; /* of the video, as in videos */
     int64_t frame;
     double time_s;
     int64_t image_at, mask_at; /* in /images, /masks; -1: none */
@@ -130,10 +133,10 @@ typedef struct index_face {
     int32_t changed_px;
     uint32_t reserved;
 } index_face;
-_Static_assert(sizeof(index_face) == 128, "rows have no holes");
+_Static_assert(sizeof(index_face) == 136, "rows have no holes");
 
 #define F(field, kind, ...) {.name = #field, .type = UM_FIELD_##kind, .at = offsetof(index_face, field), ##__VA_ARGS__}
-static const um_field face_fields[] = {F(video, I32), F(frame, I64), F(time_s, F64), F(face, I32), F(box, F32, .n = 4), F(probability, F32), F(crop, I32, .n = 4),
+static const um_field face_fields[] = {F(video, I32), F(key, U64), F(frame, I64), F(time_s, F64), F(face, I32), F(box, F32, .n = 4), F(probability, F32), F(crop, I32, .n = 4),
                                        F(has_landmarks, I32), F(landmarks, I16, .n = 5, .m = 2), F(image_at, I64), F(image_bytes, U32), F(image_format, I32),
                                        F(mask_at, I64), F(mask_bytes, U32), F(mask_format, I32), F(changed_px, I32), {.name = NULL}};
 
@@ -161,7 +164,7 @@ static um_status add_faces(um_h5image *im, const um_store_content *c)
         for (int64_t k = 0; k < rows; k++) {
             const um_store_entry *e = &c->entry[first + k];
             index_face f = {.frame = e->frame, .time_s = e->time_s, .image_at = virtual_at(c, &e->image), .mask_at = virtual_at(c, &e->mask), .image_bytes = e->image.bytes,
-                            .mask_bytes = e->mask.bytes, .video = e->video, .face = e->face, .probability = e->probability, .has_landmarks = e->has_landmarks,
+                            .mask_bytes = e->mask.bytes, .video = e->video, .key = c->manifest.video[e->video].id, .face = e->face, .probability = e->probability, .has_landmarks = e->has_landmarks,
                             .image_format = e->image.shard >= 0 ? e->image.format : -1, .mask_format = e->mask.shard >= 0 ? e->mask.format : -1, .changed_px = e->changed_px};
             memcpy(f.box, e->box, sizeof f.box);
             memcpy(f.crop, e->rect, sizeof f.crop);
