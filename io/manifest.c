@@ -513,6 +513,7 @@ static const char *const label_name[] = {"UNKNOWN", "REAL", "FAKE"};
 um_status um_manifest_write(const um_manifest *m, um_buf *out)
 {
     um_buf lines = {0};
+    size_t start = out->len;
     um_status st = UM_OK;
     for (int i = 0; i < m->n_videos; i++) {
         const um_manifest_video *v = &m->video[i];
@@ -527,9 +528,11 @@ um_status um_manifest_write(const um_manifest *m, um_buf *out)
     }
     UM_GOTO_PASS(st, um_buf_add_str(out, "{\"unmask_manifest\": 1, \"root\": "));
     UM_GOTO_PASS(st, um_buf_add_json(out, m->root));
-    UM_GOTO_PASS(st, um_buf_printf(out, ", \"videos\": %d, \"units\": %d, \"parts\": %d, \"other_files\": %lld, \"other_folders\": %lld, \"units_found\": %lld, \"crc32c\": \"%08x\"}\n", m->n_videos,
-                                   m->n_units, m->n_parts, (long long)m->n_other_files, (long long)m->n_other_folders, (long long)m->n_units_found,
-                                   um_crc32c(0, lines.data, lines.len)));
+    UM_GOTO_PASS(st, um_buf_printf(out, ", \"videos\": %d, \"units\": %d, \"parts\": %d, \"other_files\": %lld, \"other_folders\": %lld, \"units_found\": %lld", m->n_videos, m->n_units,
+                                   m->n_parts, (long long)m->n_other_files, (long long)m->n_other_folders, (long long)m->n_units_found));
+    /* The checksum is of all that stands before it and of all other lines. */
+    uint32_t crc = um_crc32c(um_crc32c(0, out->data + start, out->len - start), lines.data, lines.len);
+    UM_GOTO_PASS(st, um_buf_printf(out, ", \"crc32c\": \"%08x\"}\n", crc));
     st = um_buf_add(out, lines.data, lines.len);
 done:
     um_buf_release(&lines);
@@ -549,15 +552,16 @@ static bool take_string(um_jsontext *t, const char *literal, um_buf *b, char **o
     return *out != NULL;
 }
 
-static bool parse_head(um_jsontext *t, um_manifest *m, um_buf *b)
+/* The first line; *before: where the part ends that the checksum covers. The checksum is left in b. */
+static bool parse_head(um_jsontext *t, um_manifest *m, um_buf *b, const char **before)
 {
     int64_t videos, units, parts;
     bool ok = take_string(t, "{\"unmask_manifest\": 1, \"root\": ", b, &m->root) && skip_int(t, ", \"videos\": ", 0, MAX_VIDEOS, &videos) &&
               skip_int(t, ", \"units\": ", 0, videos, &units) && skip_int(t, ", \"parts\": ", 0, INT32_MAX, &parts) &&
               skip_int(t, ", \"other_files\": ", 0, INT64_MAX, &m->n_other_files) && skip_int(t, ", \"other_folders\": ", 0, INT64_MAX, &m->n_other_folders) &&
-              skip_int(t, ", \"units_found\": ", units, INT64_MAX, &m->n_units_found) && um_jsontext_skip(t, ", \"crc32c\": ") && um_jsontext_string(t, b) &&
-              um_jsontext_skip(t, "}\n");
-    if (!ok) return false;
+              skip_int(t, ", \"units_found\": ", units, INT64_MAX, &m->n_units_found);
+    *before = t->p;
+    if (!ok || !um_jsontext_skip(t, ", \"crc32c\": ") || !um_jsontext_string(t, b) || !um_jsontext_skip(t, "}\n")) return false;
     m->n_units = (int)units;
     m->n_parts = (int)parts;
     /* A line takes more than 100 bytes: a number of videos that the text cannot hold is not believed. */
@@ -597,15 +601,16 @@ um_status um_manifest_parse(const char *text, size_t n, um_manifest *out)
     um_keymap by_path = {0};
     um_status st = UM_OK;
     char crc[16];
+    const char *before;
     int line = 1;
     *out = (um_manifest){0};
-    if (!parse_head(&t, out, &b)) {
+    if (!parse_head(&t, out, &b, &before)) {
         st = UM_FAIL(UM_DATA, "the manifest is damaged: line 1");
         goto done;
     }
-    snprintf(crc, sizeof crc, "%08x", um_crc32c(0, t.p, (size_t)(t.end - t.p)));
+    snprintf(crc, sizeof crc, "%08x", um_crc32c(um_crc32c(0, text, (size_t)(before - text)), t.p, (size_t)(t.end - t.p)));
     if (strcmp(crc, (const char *)b.data) != 0) {
-        st = UM_FAIL(UM_DATA, "the manifest is damaged: line 1: the checksum of the other lines is not %s", um_quote((const char *)b.data));
+        st = UM_FAIL(UM_DATA, "the manifest is damaged: line 1: its checksum is not %s", um_quote((const char *)b.data));
         goto done;
     }
     for (int i = 0; i < out->n_videos; i++) {

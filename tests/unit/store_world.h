@@ -141,16 +141,16 @@ __attribute__((unused)) static um_status world_unit(um_store_writer *w, const um
     return um_store_end(w, stages);
 }
 
-/* A checksum of everything a reader sees, pictures included; 0 and a failed check when something cannot be read. */
-__attribute__((unused)) static um_status world_sum(const um_store_content *c, uint32_t *out)
+/* A checksum of everything a reader sees of the videos first..end-1, pictures included. */
+__attribute__((unused)) static um_status world_sum_of(const um_store_content *c, int first, int end, uint32_t *out)
 {
     uint32_t crc = 0;
-    for (int v = 0; v < c->manifest.n_videos; v++) {
+    for (int v = first; v < end; v++) {
         crc = um_crc32c(crc, c->manifest.video[v].path, strlen(c->manifest.video[v].path));
         crc = um_crc32c(crc, &c->video[v], sizeof c->video[v]);
         crc = um_crc32c(crc, c->message[v], strlen(c->message[v]));
     }
-    for (int64_t i = 0; i < c->n_entries; i++) {
+    for (int64_t i = c->first_entry[first]; i < c->first_entry[end]; i++) {
         um_store_entry e = c->entry[i];
         uint8_t bytes[1024];
         const um_store_ref *refs[2] = {&e.image, &e.mask};
@@ -173,4 +173,41 @@ __attribute__((unused)) static um_status world_sum(const um_store_content *c, ui
     }
     *out = crc;
     return UM_OK;
+}
+
+__attribute__((unused)) static um_status world_sum(const um_store_content *c, uint32_t *out) { return world_sum_of(c, 0, c->manifest.n_videos, out); }
+
+/* Does all that is not done yet, as a run of the program would: `per_seal` units a seal, then the index. After each seal `sealed` is called, if it is not NULL. */
+__attribute__((unused)) static um_status world_run(um_vfs *vfs, const char *dir, const um_manifest *m, int first, int end, int per_seal, bool fresh, void (*sealed)(void *), void *user)
+{
+    static const um_store_limits never = {1 << 30, 1e9};
+    um_store *s = NULL;
+    um_store_writer *w = NULL;
+    um_store_content c;
+    um_store_state *state = calloc((size_t)m->n_units, sizeof *state);
+    um_status st = um_store_open(vfs, dir, WORLD_CONFIG, fresh, &s);
+    if (st == UM_OK) st = um_store_set_manifest(s, m);
+    if (st == UM_OK) st = um_store_load_states(vfs, dir, m, state);
+    if (st == UM_OK) st = um_store_writer_open(s, 0, &never, &w);
+    for (int u = first, n = 0; st == UM_OK && u < end; u++) {
+        if (state[u].stages == 15) continue;
+        st = world_unit(w, m, u, 15 & ~state[u].stages);
+        if (st == UM_OK && ++n % per_seal == 0) {
+            st = um_store_seal(w);
+            if (st == UM_OK && sealed != NULL) sealed(user);
+        }
+    }
+    um_status closed = um_store_writer_close(w, NULL);
+    if (st == UM_OK) st = closed;
+    if (st == UM_OK && sealed != NULL) sealed(user);
+    um_store_close(s);
+    free(state);
+    if (st == UM_OK) {
+        st = um_store_load(vfs, dir, true, &c);
+        if (st == UM_OK) {
+            st = um_store_write_index(vfs, &c);
+            um_store_content_release(&c);
+        }
+    }
+    return st;
 }

@@ -32,12 +32,18 @@ static um_status run(const char *dir, int rank, int first, int end, unsigned sta
     return st != UM_OK ? st : closed;
 }
 
+static char digest[65]; /* of the whole */
+
+/* The checksum of what a reader sees; the digest must be that of the whole, too. */
 static uint32_t sum_of(const char *dir)
 {
     um_store_content c;
     uint32_t sum = 0;
+    char is[65];
     CHECK_OK(um_store_load(um_vfs_real(), dir, true, &c));
     CHECK_OK(world_sum(&c, &sum));
+    CHECK_OK(um_store_digest(&c, is));
+    CHECK_STR(is, digest);
     um_store_content_release(&c);
     return sum;
 }
@@ -54,6 +60,8 @@ static void round_trip(void)
     CHECK_INT(c.n_journal_damaged, 0);
     CHECK_STR(c.config, WORLD_CONFIG);
     CHECK_OK(world_sum(&c, &want));
+    CHECK_OK(um_store_digest(&c, digest));
+    CHECK_INT(strlen(digest), 64);
     for (int v = 0; v < c.manifest.n_videos; v++) {
         bool fake = c.manifest.video[v].label == UM_LABEL_FAKE, bad = c.manifest.video[v].id % 5 == 0;
         CHECK_INT(c.video[v].status, bad ? UM_PARTIAL : UM_OK);
@@ -186,6 +194,34 @@ static void disagreement(void)
     um_store_content_release(&c);
 }
 
+/* The digest tells every kind of content apart, and nothing else. */
+static void digests(void)
+{
+    um_store_content c;
+    char is[65];
+    CHECK_OK(um_store_load(um_vfs_real(), dir_of("a"), true, &c));
+#define CHANGES(field, value)                     \
+    do {                                          \
+        __typeof__(field) had_ = (field);         \
+        (field) = (value);                        \
+        CHECK_OK(um_store_digest(&c, is));        \
+        CHECK(strcmp(is, digest) != 0);           \
+        (field) = had_;                           \
+    } while (0)
+    CHANGES(c.video[1].status, UM_CORRUPT);
+    CHANGES(c.video[2].fps, 30);
+    CHANGES(c.manifest.video[3].label, UM_LABEL_UNKNOWN);
+    CHANGES(c.entry[5].box[2], 1);
+    CHANGES(c.entry[5].point[4][1], 77);
+    CHANGES(c.entry[5].image, c.entry[6].image);
+    CHANGES(c.entry[5].time_s, 1e-9);
+    CHANGES(c.entry[5].rect[0], 1000);
+    c.manifest.video[0].mtime_ns++;
+    CHECK_OK(um_store_digest(&c, is));
+    CHECK_STR(is, digest);
+    um_store_content_release(&c);
+}
+
 /* A shard that is removed costs its units, nothing else. */
 static void removed_shard(void)
 {
@@ -216,6 +252,7 @@ int main(void)
     CHECK_INT(m.n_videos, 2 * N_UNITS);
     if (m.n_units == N_UNITS) {
         round_trip();
+        digests();
         other_orders();
         states();
         configurations();
