@@ -29,10 +29,25 @@ um_status um_vfs_sync(um_vfs_file *f);
 um_status um_vfs_close(um_vfs_file *f);                                          /* releases f also when it fails */
 int um_vfs_fd(const um_vfs_file *f);                                             /* for a signal handler's last words; -1 if there is none */
 um_status um_vfs_rename(um_vfs *v, const char *from, const char *to);
-um_status um_vfs_unlink(um_vfs *v, const char *path);
+/* Gives `from` the name `to` unless something is called that already: then *existed is true, and `from` stays. Else `from` is gone. Safe against other processes that do the same. */
+um_status um_vfs_rename_new(um_vfs *v, const char *from, const char *to, bool *existed);
+um_status um_vfs_unlink(um_vfs *v, const char *path);                            /* UM_MISSING if it is not there */
 um_status um_vfs_mkdir(um_vfs *v, const char *path);                             /* parents too; existing is fine; new entries are synced */
 um_status um_vfs_sync_dir(um_vfs *v, const char *path);
 /* Writes `path`.<pid>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
 um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n);
-/* Reads a whole file of at most max_bytes into new memory (free it); one 0 byte follows. UM_TOO_LARGE, UM_MISSING, UM_IO. */
+
+/* Opens a regular file for um_vfs_read; any number of threads may read it at once. UM_MISSING, UM_IO. */
+um_status um_vfs_open(um_vfs *v, const char *path, um_vfs_file **out, int64_t *size_bytes);
+/* All n bytes at offset `at`; UM_DATA when the file ends before. */
+um_status um_vfs_read(const um_vfs_file *f, void *p, size_t n, int64_t at);
+/* Reads a whole regular file of at most max_bytes into new memory (free it); one 0 byte follows. UM_TOO_LARGE, UM_MISSING, UM_IO. */
 um_status um_vfs_read_whole(um_vfs *v, const char *path, size_t max_bytes, void **out, size_t *n);
+
+/* The names in a folder, without . and .., sorted by bytes. UM_MISSING, UM_IO. um_names_release also takes {0}. */
+typedef struct um_names {
+    char **name;
+    int n;
+} um_names;
+um_status um_vfs_list(um_vfs *v, const char *path, um_names *out);
+void um_names_release(um_names *names);

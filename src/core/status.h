@@ -5,7 +5,8 @@
  * in files (docs/format.md), so they are fixed: add at the end of a group, never renumber.
  *
  * Classes (architecture: errors): an ITEM status is the result of one input (a video, a picture, a face): it becomes a row and the run
- * goes on. A JOB status ends the job in order, with the exit code given. UM_END is neither: it is the normal end of a stream.
+ * goes on. A JOB status ends the job in order, with the exit code given. UM_END and UM_PENDING are neither: the normal
+ * end of a stream, and an input that has no outcome yet.
  */
 
 typedef enum um_status_class { UM_CLASS_OK, UM_CLASS_END, UM_CLASS_ITEM, UM_CLASS_JOB } um_status_class;
@@ -14,6 +15,7 @@ typedef enum um_status_class { UM_CLASS_OK, UM_CLASS_END, UM_CLASS_ITEM, UM_CLAS
 #define UM_STATUS_TABLE(X)                                                                                                        \
     X(UM_OK, 0, "OK", OK, 0, "complete")                                                                                          \
     X(UM_END, 1, "END", END, 0, "end of stream")                                                                                  \
+    X(UM_PENDING, 2, "PENDING", END, 0, "not processed yet")                                                                      \
     X(UM_PARTIAL, 10, "PARTIAL", ITEM, 0, "some of the wanted frames could not be decoded")                                       \
     X(UM_NO_FACE, 11, "NO_FACE", ITEM, 0, "no face was found")                                                                    \
     X(UM_NO_VIDEO, 12, "NO_VIDEO", ITEM, 0, "the file has no video stream")                                                       \
