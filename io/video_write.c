@@ -7,6 +7,7 @@
 #include <libavutil/display.h>
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct um_video_writer {
@@ -50,7 +51,7 @@ static um_status open_encoder(um_video_writer *w, int width, int height)
     TRY_AV(av_opt_set(e->priv_data, "preset", w->config.preset != NULL ? w->config.preset : "veryfast", 0), "cannot set x264's preset");
     TRY_AV(av_opt_set_double(e->priv_data, "crf", w->config.crf, 0), "cannot set x264's quality");
     /* Decisions of the encoder, so the bytes, must not depend on the instruction set it finds itself on. */
-    TRY_AV(av_opt_set(e->priv_data, "x264-params", "cpu-independent=1:log-level=-1", 0), "cannot set x264's parameters");
+    TRY_AV(av_opt_set(e->priv_data, "x264-params", "cpu-independent=1:log=-1", 0), "cannot set x264's parameters");
     TRY_AV(avcodec_open2(e, codec, NULL), "cannot open the H.264 encoder");
     return UM_OK;
 }
@@ -75,7 +76,7 @@ static um_status open_mux(um_video_writer *w)
     if (w->config.rotation_deg != 0) {
         int32_t *matrix = (int32_t *)(void *)av_stream_new_side_data(w->stream, AV_PKT_DATA_DISPLAYMATRIX, 9 * sizeof(int32_t));
         if (matrix == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a display matrix");
-        av_display_rotation_set(matrix, -(double)w->config.rotation_deg); /* FFmpeg counts counter-clockwise... of the matrix' inverse */
+        av_display_rotation_set(matrix, (double)w->config.rotation_deg); /* clockwise; av_display_rotation_get tells it counter-clockwise */
     }
     TRY_AV(avio_open_dyn_buf(&w->mux->pb), "cannot open a buffer");
     TRY_AV(avformat_write_header(w->mux, NULL), "cannot begin the MP4 file");

@@ -155,7 +155,9 @@ static uint32_t sample_level(const um_portrait *p, int level, double x, double y
 {
     const um_rgbx *l = &p->level[level];
     /* Pixel i of a half is the mean of pixels 2i and 2i + 1: its middle lies at 2i + 0.5. */
-    double k = ldexp(1, -level), lx = um_warp_mirror((x + 0.5) * k - 0.5, l->width_px), ly = um_warp_mirror((y + 0.5) * k - 0.5, l->height_px);
+    double k = ldexp(1, -level), lx = (x + 0.5) * k - 0.5, ly = (y + 0.5) * k - 0.5;
+    lx = lx < 0 ? 0 : lx;
+    ly = ly < 0 ? 0 : ly;
     int64_t fx = (int64_t)(lx * (1 << UM_WARP_BITS)), fy = (int64_t)(ly * (1 << UM_WARP_BITS));
     int64_t end_x = ((int64_t)(l->width_px - 1) << UM_WARP_BITS) - 1, end_y = ((int64_t)(l->height_px - 1) << UM_WARP_BITS) - 1;
     return um_rgbx_sample(l, fx < end_x ? fx : end_x, fy < end_y ? fy : end_y);

@@ -3,8 +3,8 @@
  *
  * A portrait is slightly warped, recoloured and drawn once on a canvas larger than the frame, at the size of the shot; every frame is the
  * canvas seen by a camera that drifts, zooms and turns smoothly, under light that wanders, with the grain of light.h added last (after a
- * forgery, so that grain does not give it away). Beyond its border a portrait goes on mirrored and ever more blurred: no edge, no ghost of
- * the face. Two people stand side by side, each on a canvas of their own, joined at a soft seam.
+ * forgery, so that grain does not give it away). Beyond its border a portrait goes on as its last pixels, ever more blurred with the distance:
+ * no edge, and no ghost of the face as a mirror would make. Two people stand side by side, each on a canvas of their own, joined at a soft seam.
  */
 #include "src/synth/face.h"
 #include "src/synth/light.h"
