@@ -199,20 +199,25 @@ void um_forgery_apply(um_forgery *f, const um_image *rgb, const um_synth_face *f
     take_copy(f, rgb, face);
     const int side = ENLARGE * f->side, last = side - 2;
     const float per_unit = (float)(side / (2 * COPY_SPAN));
+    /* Rows and columns of the frame -> face coordinates -> places in the copy: three affine maps, kept in registers. */
+    const double ux = c / face->width, uy = s / face->width, vx = -s / face->height, vy = c / face->height;
+    const double copy[6] = {f->copy[0], f->copy[1], f->copy[2] + COPY_SPAN, f->copy[3], f->copy[4], f->copy[5] + COPY_SPAN};
+    const float *const large = f->large;
+    const float edge = (float)side - 1.01f;
     for (int y = r.y0; y < r.y1; y++) {
         uint8_t *p = rgb->data + (size_t)y * rgb->stride + 3 * (size_t)r.x0;
         for (int x = r.x0; x < r.x1; x++, p += 3) {
-            double dx = x - face->x, dy = y - face->y, u = (c * dx + s * dy) / face->width, v = (c * dy - s * dx) / face->height;
+            double dx = x - face->x, dy = y - face->y, u = ux * dx + uy * dy, v = vx * dx + vy * dy;
             float m = um_forgery_mask(f, u, v);
             if (!(m > 0)) continue;
             /* Sample i of the small copy has its middle at (i + 0.5) / n; enlarged place 3i + 1 lies on it. */
-            float cx = ((float)(f->copy[0] * u + f->copy[1] * v + f->copy[2] + COPY_SPAN)) * per_unit - 0.5f;
-            float cy = ((float)(f->copy[3] * u + f->copy[4] * v + f->copy[5] + COPY_SPAN)) * per_unit - 0.5f;
-            cx = cx < 0 ? 0 : cx > (float)side - 1.01f ? (float)side - 1.01f : cx;
-            cy = cy < 0 ? 0 : cy > (float)side - 1.01f ? (float)side - 1.01f : cy;
+            float cx = (float)(copy[0] * u + copy[1] * v + copy[2]) * per_unit - 0.5f;
+            float cy = (float)(copy[3] * u + copy[4] * v + copy[5]) * per_unit - 0.5f;
+            cx = cx < 0 ? 0 : cx > edge ? edge : cx;
+            cy = cy < 0 ? 0 : cy > edge ? edge : cy;
             int ix = (int)cx < last ? (int)cx : last, iy = (int)cy < last ? (int)cy : last;
             float fx = cx - (float)ix, fy = cy - (float)iy;
-            const float *q = f->large + 3 * ((size_t)iy * (size_t)side + (size_t)ix), *below = q + 3 * (size_t)side;
+            const float *q = large + 3 * ((size_t)iy * (size_t)side + (size_t)ix), *below = q + 3 * (size_t)side;
             for (int k = 0; k < 3; k++) {
                 float t = q[k] + (q[3 + k] - q[k]) * fx, b = below[k] + (below[3 + k] - below[k]) * fx, new = t + (b - t) * fy;
                 float old = p[k], mixed = old + (new - old) * m;

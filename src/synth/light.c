@@ -77,11 +77,12 @@ void um_grain_free(um_grain *g)
 
 void um_grain_apply(const um_grain *g, int frame, const um_image *rgb)
 {
+    const int n = 3 * rgb->width_px;
     um_rng r = um_rng_stream(g->seed, g->key, UM_SYNTH_FRAME + (uint32_t)frame, UM_RNG_SYNTH);
     for (int y = 0; y < rgb->height_px; y++) {
         const int8_t *t = g->table + 3 * (size_t)um_rng_below(&r, UM_GRAIN_TABLE);
         uint8_t *p = rgb->data + (size_t)y * rgb->stride;
-        for (int i = 0; i < 3 * rgb->width_px; i++) {
+        for (int i = 0; i < n; i++) {
             int16_t v = (int16_t)(p[i] + t[i]);
             p[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
         }

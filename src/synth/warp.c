@@ -54,8 +54,9 @@ double um_warp_mirror(double v, int n)
 
 static int64_t fixed(double v) { return (int64_t)floor(v * (1 << UM_WARP_BITS)); }
 
-void um_warp_affine(const um_rgbx *src, const double m[6], const um_image *dst)
+void um_warp_affine(const um_rgbx *source, const double m[6], const um_image *dst)
 {
+    const um_rgbx local = *source, *const src = &local; /* a copy that bytes written to dst cannot alias: it stays in registers */
     const int64_t step_x = fixed(m[0]), step_y = fixed(m[3]);
     /* A sample reads its pixel and the next one, so the last place is just below the last pixel. */
     const int64_t end_x = ((int64_t)(src->width_px - 1) << UM_WARP_BITS) - 1, end_y = ((int64_t)(src->height_px - 1) << UM_WARP_BITS) - 1;
