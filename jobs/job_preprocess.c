@@ -171,14 +171,13 @@ static um_status ship(preprocess_run *r, um_buf *text)
     um_world *w = &r->ctx->world;
     int64_t n = (int64_t)text->len;
     um_status st = UM_OK;
-    MPI_Bcast(&n, 1, MPI_INT64_T, 0, w->comm);
+    um_world_bcast(w, &n, sizeof n);
     if (w->rank > 0) {
         um_buf_clear(text);
         st = um_buf_reserve(text, (size_t)n);
     }
     UM_PASS(um_agree(w, st, "sending the manifest"));
-    enum { PIECE = 1 << 28 };
-    for (int64_t at = 0; at < n; at += PIECE) MPI_Bcast(text->data + at, (int)(n - at < PIECE ? n - at : PIECE), MPI_BYTE, 0, w->comm);
+    um_world_bcast(w, text->data, (size_t)n);
     if (w->rank > 0) {
         text->len = (size_t)n;
         text->data[n] = 0;
@@ -189,7 +188,7 @@ static um_status ship(preprocess_run *r, um_buf *text)
         }
     }
     UM_PASS(um_agree(w, st, "reading the manifest"));
-    MPI_Bcast(r->state, (int)((size_t)r->manifest.n_units * sizeof *r->state), MPI_BYTE, 0, w->comm);
+    um_world_bcast(w, r->state, (size_t)r->manifest.n_units * sizeof *r->state);
     return UM_OK;
 }
 
@@ -322,11 +321,11 @@ static um_status report_times(preprocess_run *r, const um_queue_stats *q, double
 {
     um_world *w = &r->ctx->world;
     const um_preprocess_times *t = &r->p.times;
-    double mine[8] = {t->decode_wait, t->detect, t->encode, t->landmarks, t->masks, t->store, q->waited_s, work_s}, sum[8], gap = q->longest_gap_s, worst;
-    int64_t counts[9] = {r->p.counts.videos, r->p.counts.bad, r->p.counts.frames, r->p.counts.faces, r->p.counts.crops, r->p.counts.masks, r->p.counts.landmarks, r->p.counts.dropped, q->units_taken}, all[9];
-    MPI_Reduce(mine, sum, 8, MPI_DOUBLE, MPI_SUM, 0, w->comm);
-    MPI_Reduce(&gap, &worst, 1, MPI_DOUBLE, MPI_MAX, 0, w->comm);
-    MPI_Reduce(counts, all, 9, MPI_INT64_T, MPI_SUM, 0, w->comm);
+    double sum[8] = {t->decode_wait, t->detect, t->encode, t->landmarks, t->masks, t->store, q->waited_s, work_s}, worst = q->longest_gap_s;
+    int64_t all[9] = {r->p.counts.videos, r->p.counts.bad, r->p.counts.frames, r->p.counts.faces, r->p.counts.crops, r->p.counts.masks, r->p.counts.landmarks, r->p.counts.dropped, q->units_taken};
+    um_world_sum_f64(w, sum, 8);
+    um_world_max_f64(w, &worst, 1);
+    um_world_sum_i64(w, all, 9);
     if (w->rank > 0) return UM_OK;
     char span[24];
     um_clock_span(work_s, span);
@@ -430,8 +429,8 @@ static um_status run(um_job_context *ctx, void *values)
     if (st == UM_OK || st == UM_STOPPED) {
         um_status end = w->rank == 0 ? finish(&r, &n_left, &too_many_bad) : UM_OK;
         end = um_agree(w, end, "making the index");
-        MPI_Bcast(&n_left, 1, MPI_INT64_T, 0, w->comm);
-        MPI_Bcast(&too_many_bad, 1, MPI_C_BOOL, 0, w->comm);
+        um_world_bcast(w, &n_left, sizeof n_left);
+        um_world_bcast(w, &too_many_bad, sizeof too_many_bad);
         if (end != UM_OK)
             st = end;
         else if (n_left > 0)

@@ -73,3 +73,24 @@ um_status um_agree(um_world *w, um_status status, const char *phase)
     if (w->size > 1) return UM_FAIL((um_status)st, "%s: rank %d: %s", phase, worst.rank, text);
     return UM_FAIL((um_status)st, "%s: %s", phase, text);
 }
+
+void um_world_bcast(um_world *w, void *p, size_t n)
+{
+    enum { PIECE = 1 << 28 }; /* MPI counts are int */
+    for (size_t at = 0; at < n; at += PIECE) MPI_Bcast((char *)p + at, (int)(n - at < PIECE ? n - at : PIECE), MPI_BYTE, 0, w->comm);
+}
+
+static void reduce(um_world *w, void *v, int n, MPI_Datatype type, MPI_Op op) { MPI_Reduce(w->rank == 0 ? MPI_IN_PLACE : v, v, n, type, op, 0, w->comm); }
+
+void um_world_sum_f64(um_world *w, double *v, int n) { reduce(w, v, n, MPI_DOUBLE, MPI_SUM); }
+void um_world_sum_i64(um_world *w, int64_t *v, int n) { reduce(w, v, n, MPI_INT64_T, MPI_SUM); }
+void um_world_max_f64(um_world *w, double *v, int n) { reduce(w, v, n, MPI_DOUBLE, MPI_MAX); }
+
+void um_world_library(char *out, size_t size)
+{
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int n = 0;
+    MPI_Get_library_version(text, &n);
+    text[strcspn(text, ",\n")] = 0;
+    snprintf(out, size, "%s", text);
+}

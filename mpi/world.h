@@ -9,6 +9,7 @@
 
 #include <mpi.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef struct um_world {
     MPI_Comm comm;     /* a duplicate of MPI_COMM_WORLD: our tags meet nobody else's */
@@ -30,3 +31,13 @@ void um_world_close(um_world *w);
  * and the rank number when there are several. `status` is this rank's, with its error chain. This is how ranks leave a phase together: local work, um_agree, collective (reliability 13).
  * Collective over w->comm. */
 um_status um_agree(um_world *w, um_status status, const char *phase);
+
+/* Rank 0's n bytes to all. Collective over w->comm. */
+void um_world_bcast(um_world *w, void *p, size_t n);
+/* Element-wise over all ranks, in place on rank 0; on other ranks the content is unspecified afterwards. Collective over w->comm. */
+void um_world_sum_f64(um_world *w, double *v, int n);
+void um_world_sum_i64(um_world *w, int64_t *v, int n);
+void um_world_max_f64(um_world *w, double *v, int n);
+
+/* "Open MPI v4.1.4": the library loaded at run time; MPI need not be open. Local. */
+void um_world_library(char *out, size_t size);

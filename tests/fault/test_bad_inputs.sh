@@ -1,5 +1,6 @@
 #!/bin/bash
 # A data root where nearly everything is wrong: every input has one row with its status, the run goes on, the exit code is 0; --max-bad, a full disk, a read-only place and a wrong root have theirs.
+# shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/../job/common.sh"
 need_detector
 need_portraits

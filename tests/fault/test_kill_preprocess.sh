@@ -1,5 +1,6 @@
 #!/bin/bash
 # Ten kills with fixed seeds; kill_preprocess.py --count does more.
+# shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/../job/common.sh"
 need_detector
 need_portraits

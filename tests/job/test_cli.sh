@@ -1,5 +1,6 @@
 #!/bin/bash
 # The command line as a user meets it: help is complete, errors name the remedy, exit codes are those of the contract, one voice under mpirun.
+# shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/common.sh"
 jobs="doctor import synth detect preprocess folds inspect export"
 rc 0 "$UNMASK" --help
@@ -20,7 +21,7 @@ grep -q "did you mean preprocess" "$work/err" || fail "an unknown job names no n
 rc 0 "$UNMASK" preprocess --print-config
 python3 -c "import json,sys; c=json.load(sys.stdin); assert c['frames']=='every:10:320' and c['thresholds']=='0.85,0.95,0.95' and c['max-faces']=='2', c" <"$work/out" || fail "--print-config is not the configuration"
 # Every key that is printed can be set again with the printed value.
-python3 - "$UNMASK" <"$work/out" <<'PY' || fail "a printed value is not accepted by --set"
+python3 - "$UNMASK" <<'PY' || fail "a printed value is not accepted by --set"
 import json, subprocess, sys
 program = sys.argv[1]
 config = json.loads(subprocess.run([program, "preprocess", "--print-config"], stdout=subprocess.PIPE, check=True).stdout)

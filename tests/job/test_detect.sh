@@ -1,5 +1,6 @@
 #!/bin/bash
 # detect on pictures, a video, a folder with other things in it: one JSON line each, boxes where the face is, the same for a picture and a lossless copy of it.
+# shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/common.sh"
 need_detector
 need_portraits
@@ -9,8 +10,9 @@ cp "${portraits[1]}" "$work/in/deep/b.${portraits[1]##*.}"
 echo "no picture" >"$work/in/broken.png"
 echo "nothing" >"$work/in/notes.txt"
 ln -s .. "$work/in/deep/loop"
-"$UNMASK" synth --quiet --portraits "${portraits[0]}" "${portraits[1]}" -o "$work/root" --parts 1 --originals 1 --fakes 1 --seconds 1 --size 320x240 --strength visible --seed 1
-video=$(ls "$work"/root/dfdc_train_part_0/*.mp4 | head -1)
+"$UNMASK" synth --quiet --portraits "${portraits[0]}" "${portraits[1]}" -o "$work/data" --parts 1 --originals 1 --fakes 1 --seconds 1 --size 320x240 --strength visible --seed 1
+videos=("$work"/data/dfdc_train_part_0/*.mp4)
+video=${videos[0]}
 rc 0 "$UNMASK" detect "$work/in" "$video" "$work/missing.mp4" --landmarks --draw "$work/drawn" -o "$work/faces.jsonl"
 python3 - "$work" "$video" <<'PY' || fail "faces.jsonl is not as expected"
 import json, os, sys

@@ -1,6 +1,7 @@
 #!/bin/bash
 # preprocess end to end, as a user calls it: the same digest for every rank count, over TCP, for stages run one after another, after a stop; configuration changes refused; folds, inspect and export agree
 # with the store; h5py reads the index.
+# shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/common.sh"
 need_detector
 need_portraits

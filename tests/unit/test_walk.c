@@ -66,7 +66,9 @@ static void output_folders(void)
 
 int main(void)
 {
-    char dir[] = "/tmp/unmask-test-XXXXXX";
+    char dir[4096];
+    const char *base = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/unmask-test-XXXXXX", base != NULL ? base : P_tmpdir);
     CHECK(mkdtemp(dir) != NULL && chdir(dir) == 0);
     walks();
     output_folders();
