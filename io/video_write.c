@@ -1,5 +1,7 @@
 #include "io/video_write.h"
 
+#include "src/core/log.h"
+
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavcodec/bsf.h>
@@ -7,8 +9,11 @@
 #include <libavutil/display.h>
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
+#include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct um_video_writer {
     um_video_writer_config config;
@@ -22,6 +27,19 @@ struct um_video_writer {
     um_image turned;      /* the frame as stored, where it is turned */
     int64_t n_frames;
 };
+
+/* FFmpeg's and x264's own words go where ours go; the chatter (x264 lists its options once a video) is dropped. */
+static void forward(void *who, int level, const char *fmt, va_list ap)
+{
+    char line[512];
+    (void)who;
+    if (level > AV_LOG_ERROR) return;
+    vsnprintf(line, sizeof line, fmt, ap);
+    line[strcspn(line, "\n")] = 0;
+    um_log(UM_LOG_WARN, "H.264 encoder: %s", line);
+}
+
+static void install_forward(void) { av_log_set_callback(forward); }
 
 static um_status fail(const char *what, int err)
 {
@@ -105,7 +123,9 @@ static um_status open_all(um_video_writer *w)
 
 um_status um_video_writer_new(const um_video_writer_config *c, um_video_writer **out)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = NULL;
+    pthread_once(&once, install_forward);
     if (c->width_px < 16 || c->height_px < 16 || c->width_px > 8192 || c->height_px > 8192 || c->width_px % 2 != 0 || c->height_px % 2 != 0)
         return UM_FAIL(UM_USAGE, "a video of %dx%d cannot be written: sides are even and within 16 to 8192", c->width_px, c->height_px);
     if (c->rotation_deg != 0 && c->rotation_deg != 90 && c->rotation_deg != 180 && c->rotation_deg != 270)

@@ -9,7 +9,7 @@
  *
  * Equal frames and configuration give equal bytes with one version of FFmpeg and x264: one thread per video, no times, no names of
  * programs in the file. Colours: BT.601, limited range, untagged, 4:2:0: what io/video.h assumes when it reads. Threads: one writer, one thread;
- * several writers may work at once.
+ * several writers may work at once. Errors that FFmpeg reports by itself go to um_log.
  */
 #include "src/core/buf.h"
 #include "src/image/image.h"
