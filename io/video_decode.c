@@ -82,11 +82,13 @@ struct um_vdec {
 /* The first error that libav logs says more than its error codes: "moov atom not found". Kept for the row's message. */
 static char log_text[160];
 static bool log_too_large;
+static int64_t log_errors;
 
 static void log_catch(void *object, int level, const char *format, va_list args)
 {
     (void)object;
     if (level > AV_LOG_ERROR) return;
+    log_errors++;
     /* av_image_check_size2's words; there is no error code for a frame above max_pixels. */
     if (strncmp(format, "Picture size %ux%u", 18) == 0) log_too_large = true;
     if (log_text[0]) return;
@@ -404,7 +406,13 @@ static bool next_frame(um_vdec *d)
                 break;
             }
             if (next_packet(d)) {
+                int64_t errors = log_errors;
                 r = avcodec_send_packet(d->codec, d->packet);
+                /* libav's HEVC decoder neither refuses nor flags damaged slices; it only says so. */
+                if (r >= 0 && log_errors > errors && d->codec->codec_id == AV_CODEC_ID_HEVC) {
+                    d->frames_damaged++;
+                    d->tainted = true;
+                }
             } else {
                 d->draining = true;
                 r = avcodec_send_packet(d->codec, NULL);
@@ -509,6 +517,17 @@ static void fill_info(const um_vdec *d, um_video_info *info)
     snprintf(info->container, sizeof info->container, "%s", d->fmt->iformat->name);
 }
 
+/* Did a file without a table of frames end before its time? Matroska writers note the length of each stream; elsewhere packets that the decoder refused at the very end tell. */
+static bool ends_early(const um_vdec *d)
+{
+    if (d->n_container >= 0) return false;
+    if (d->errors_in_a_row > 0 || d->n_absent > 0) return true;
+    const AVDictionaryEntry *e = av_dict_get(d->stream->metadata, "DURATION", NULL, 0);
+    int h, m;
+    double s;
+    return e && sscanf(e->value, "%d:%d:%lf", &h, &m, &s) == 3 && h >= 0 && m >= 0 && d->frame_s + 0.5 < h * 3600.0 + m * 60.0 + s;
+}
+
 static void finish(um_vdec *d, um_video_result *r)
 {
     *r = (um_video_result){.frames_given = d->frames_given, .frames_decoded = d->frames_decoded, .frames_damaged = d->frames_damaged};
@@ -519,13 +538,12 @@ static void finish(um_vdec *d, um_video_result *r)
         n += d->n_container - d->n_packets;
         d->cut_short = true;
     }
+    if (to_the_end && d->frames_decoded > 0 && ends_early(d)) d->cut_short = true;
     if (!to_the_end && d->n_container > n) n = d->n_container;
     if (d->want.n_list >= 0)
         r->frames_wanted = d->want.n_list;
     else
         r->frames_wanted = um_frames_count(&d->want.frames, d->n_total >= 0 ? d->n_total : n);
-    if (!to_the_end && !d->by_request) r->frames_wanted = r->frames_wanted; /* all wanted frames were passed */
-
     bool nothing_wanted = d->want.n_list == 0;
     if (d->out_of_memory) {
         r->status = UM_OOM;
@@ -536,7 +554,7 @@ static void finish(um_vdec *d, um_video_result *r)
         r->status = UM_UNREADABLE;
         snprintf(r->message, sizeof r->message, "read error after frame %lld", (long long)d->n_out - 1);
     } else if (d->frames_decoded == 0 && !d->by_request) {
-        r->status = log_too_large ? UM_TOO_LARGE : d->frames_damaged > 0 || d->cut_short ? UM_CORRUPT : UM_ZERO_FRAMES;
+        r->status = log_too_large ? UM_TOO_LARGE : d->frames_damaged > 0 || d->cut_short || log_text[0] ? UM_CORRUPT : UM_ZERO_FRAMES;
         snprintf(r->message, sizeof r->message, "not one frame could be decoded%s%.160s", log_text[0] ? ": " : "", log_text);
     } else if (d->size_changed) {
         r->status = UM_PARTIAL;
