@@ -163,7 +163,10 @@ static um_status give_frames(worker *w, um_vdec *d, char later)
     um_status st;
     while ((st = um_vdec_next(d, &index, &time_s)) == UM_OK) {
         while (!w->free_slots && !w->stop) take_messages(w, true);
-        if (w->stop) return UM_END;
+        if (w->stop) {
+            um_vdec_stop(d);
+            return UM_END;
+        }
         int slot = __builtin_ctz(w->free_slots);
         UM_PASS(um_vdec_convert(d, w->ring + (int64_t)slot * w->slot_bytes));
         w->free_slots &= ~(1u << slot);
@@ -229,6 +232,7 @@ static void serve(worker *w, const um_wire *open_message, const int *fds)
     }
     um_status st = UM_OK;
     if (started && want.n_list != 0) st = w->ring ? give_frames(w, d, later) : UM_OOM;
+    if (!started) um_vdec_stop(d);
     um_vdec_close(d, &result);
     if (st != UM_OK && st != UM_END) {
         result.status = st;
