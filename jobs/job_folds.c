@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DFDC_PARTS = 50 };
+enum { DFDC_PARTS = 50, DFDC_SPLITS = 16 };
 
 typedef struct folds_options {
     const char *store, *output, *by, *reals;
@@ -68,12 +68,40 @@ static bool has_crops(const um_store_content *c, int video)
     return false;
 }
 
+/* Which fold a part is in: `size` parts each, what is left over in the last. */
 static int fold_of_part(int part, int64_t splits, int n_parts)
 {
-    int size = n_parts / (int)splits;
-    if (size < 1) size = 1;
-    int fold = part / size;
-    return fold < splits ? fold : (int)splits - 1;
+    int64_t fold = part / (n_parts / splits);
+    return (int)(fold < splits ? fold : splits - 1);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* Folds of whole parts. The reference's 16 splits are of DFDC's 50 parts, by their numbers, whichever of them are there; another number of splits is of the parts that are there, in order of their numbers. */
+static um_status deal_parts(const um_store_content *c, int64_t splits, int *fold)
+{
+    int n = c->manifest.n_videos, n_parts = 0;
+    int *part = malloc((size_t)(n + 1) * sizeof *part);
+    if (part == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d videos", n);
+    for (int i = 0; i < n; i++) part[i] = c->manifest.video[i].part;
+    qsort(part, (size_t)n, sizeof *part, by_number);
+    for (int i = 0; i < n; i++)
+        if (i == 0 || part[i] != part[i - 1]) part[n_parts++] = part[i];
+    bool reference = splits == DFDC_SPLITS && (n_parts == 0 || part[n_parts - 1] < DFDC_PARTS);
+    um_status st = UM_OK;
+    if (!reference && splits > n_parts)
+        st = UM_FAIL(UM_DATA, "%" PRId64 " splits of %d parts: some would be empty; use --by group --splits 5, or at most --splits %d", splits, n_parts, n_parts);
+    for (int i = 0; i < n && st == UM_OK; i++) {
+        int number = c->manifest.video[i].part;
+        const int *at = reference ? NULL : bsearch(&number, part, (size_t)n_parts, sizeof *part, by_number);
+        fold[i] = reference ? fold_of_part(number, splits, DFDC_PARTS) : fold_of_part((int)(at - part), splits, n_parts);
+    }
+    free(part);
+    return st;
 }
 
 typedef struct group {
@@ -127,12 +155,7 @@ static um_status deal_groups(const um_store_content *c, const folds_options *o, 
 static um_status assign(const um_store_content *c, const folds_options *o, int *fold)
 {
     if (strcmp(o->by, "group") == 0) return deal_groups(c, o, fold);
-    int n_parts = DFDC_PARTS;
-    for (int i = 0; i < c->manifest.n_videos; i++)
-        if (c->manifest.video[i].part >= n_parts) n_parts = c->manifest.video[i].part + 1;
-    if (o->splits > n_parts) return UM_FAIL(UM_CONFIG, "--splits %" PRId64 " is more than there are parts (%d)", o->splits, n_parts);
-    for (int i = 0; i < c->manifest.n_videos; i++) fold[i] = fold_of_part(c->manifest.video[i].part, o->splits, n_parts);
-    return UM_OK;
+    return deal_parts(c, o->splits, fold);
 }
 
 /* An original and its fakes on two sides would let a model be judged by what it was trained on. */
@@ -242,8 +265,8 @@ const um_job um_job_folds = {
     .usage = "folds --store DIR -o folds.csv [options]",
     .summary = "split a store's crops into folds for training and validation",
     .details = "Writes CSV: video,file,label,original,frame,fold; video and original are file names without extension, file is <frame>_<face>.png, label 0 is real and 1 fake.\n"
-               "By part, fold i of 16 holds parts 3i..3i+2 and the last one parts 45..49, as in the reference. An original and its fakes are never in different folds: a leak is an error\n"
-               "that names both. Two videos of one stem, or a fold whose hold-out or training side would be empty, are errors too.\n",
+               "By part, fold i of 16 holds parts 3i..3i+2 and the last one parts 45..49, as in the reference; another number of splits divides the parts that are there, in order.\n"
+               "An original and its fakes are never in different folds: a leak is an error that names both. Two videos of one stem, or a fold whose hold-out or training side would be empty, are errors too.\n",
     .options = options,
     .options_size = sizeof(folds_options),
     .min_operands = 0,

@@ -50,9 +50,8 @@ for line in open(table, "rb").read().decode("utf-8", "surrogateescape").split("\
     os.rename(source, target)
     try:
         base.encode("utf-8")
-        if base.endswith((".mp4", ".mov", ".avi", ".mkv", ".webm", ".h264", ".ts")):
-            meta[base] = {"label": "REAL", "split": "train"}
-            want[key(90, base)] = status.replace("OK", "OK|NO_FACE")  # test patterns have no faces
+        meta[base] = {"label": "REAL", "split": "train"}
+        want[key(90, base)] = status.replace("OK", "OK|NO_FACE")  # test patterns have no faces
     except UnicodeEncodeError:
         want[key(90, base)] = "NO_METADATA"
 json.dump(meta, open(f"{p90}/metadata.json", "w"))

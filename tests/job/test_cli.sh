@@ -4,8 +4,9 @@
 . "$(dirname "$0")/common.sh"
 jobs="doctor import synth detect preprocess folds inspect export"
 rc 0 "$UNMASK" --help
+cp "$work/out" "$work/list"
 for job in $jobs; do
-    grep -q "^  $job " "$work/out" || fail "--help does not list $job"
+    grep -q "^  $job " "$work/list" || fail "--help does not list $job"
     rc 0 "$UNMASK" "$job" --help
     grep -q "^usage: .*unmask $job" "$work/out" || fail "$job --help has no usage line"
     grep -q -- "--print-config" "$work/out" || fail "$job --help does not list the common options"
