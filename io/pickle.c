@@ -256,7 +256,7 @@ static um_status tuple(machine *m, uint32_t first, uint32_t n)
 {
     um_pickle_value *v;
     UM_PASS(make(m, UM_PICKLE_TUPLE, &v));
-    UM_PASS(items_add(v, m->stack.v + first, n));
+    if (n > 0) UM_PASS(items_add(v, m->stack.v + first, n)); /* the stack has no memory before its first value */
     m->stack.n = first;
     return values_add(&m->stack, v);
 }

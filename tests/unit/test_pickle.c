@@ -70,6 +70,11 @@ static void values(void)
     CHECK(d->item[0] == d->item[1]);
     um_pickle_free(p);
 
+    CHECK_OK(parse("\x80\x02(t.", 5, &p, &used)); /* nothing between MARK and TUPLE, on an empty stack */
+    if (p == NULL) return;
+    CHECK_INT(um_pickle_root(p)->n, 0);
+    um_pickle_free(p);
+
     static const char call[] = "\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n(K\1ctorch\nFloatStorage\nQNtR.";
     CHECK_OK(parse(call, sizeof call - 1, &p, &used));
     if (p == NULL) return;
