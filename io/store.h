@@ -9,6 +9,7 @@
  *
  * One writer per rank, in files of its own; nothing is ever appended to or changed in a sealed file. A unit is acknowledged when the journal record that names its shards is on disk, for all the stages
  * that were written together. Killed before: its shards, if any, are not referenced and count for nothing; the unit is done again and gives the same bytes.
+ * A shard that was removed costs its units, nothing else: they count as not done (a warning tells).
  * Two runs on one store at once lose nothing: files have names of their own; a unit done twice counts once, and both copies must agree (UM_DATA names the unit otherwise).
  *
  * Writing, per rank (Local):
@@ -124,7 +125,7 @@ typedef struct um_store_entry { /* one face of one frame of one video: a crop an
 
 typedef struct um_store_state { /* of one unit */
     unsigned stages;    /* sealed */
-    int starts, strikes;/* START without a seal; recorded fatal signals (reliability 5) */
+    int starts, strikes;/* runs that ended while it was in hand (no end, no abort), those with strikes too; recorded fatal signals (reliability 5) */
     int strike_signal;
 } um_store_state;
 
@@ -137,13 +138,15 @@ typedef struct um_store_content {
     um_store_entry *entry;    /* sorted by video (manifest order), frame, face */
     int64_t n_entries;
     int64_t *first_entry;     /* [n_videos + 1] */
-    int64_t n_shards, n_units_done; /* done: every stage in `all_stages` */
+    int64_t n_shards, n_units_done; /* shards loaded (0 without rows); units with all four stages */
     int64_t n_journal_damaged;      /* tails cut by a crash: counted, never fatal */
     int64_t n_unreferenced;         /* shard files no journal names, and temporary files: left by a kill */
     struct um_store_files *files;   /* private: open shards */
 } um_store_content;
 
-/* Loads the store through journal and shards. Needs_rows = false reads states only (resume). Errors: UM_MISSING (no store there), UM_DATA (damage, disagreeing duplicates), UM_IO. */
+/* Loads the store through journal and shards. need_rows = false reads states only (resume; no entries). Videos that are not to be done have their manifest status and message. How rows of stages merge: status, signal,
+ * message of the first stage that is not OK; sizes and frame counts of the first stage that knows the size; faces_found of DETECT; faces_dropped of DETECT and CROPS added.
+ * Errors: UM_MISSING (no store there), UM_DATA (damage, disagreeing duplicates), UM_IO. */
 um_status um_store_load(um_vfs *vfs, const char *dir, bool need_rows, um_store_content *out);
 /* States of given units (a fresh manifest), without needing the stored manifest. state: [m->n_units]. */
 um_status um_store_load_states(um_vfs *vfs, const char *dir, const um_manifest *m, um_store_state *state);

@@ -1,5 +1,6 @@
 #include "io/vfs_crash.h"
 
+#include "io/vfs_fault.h"
 #include "io/vfs_table.h"
 #include "src/core/buf.h"
 #include "src/core/rng.h"
@@ -296,7 +297,7 @@ static um_status write_file(const state *s, int node, const char *path, um_rng *
         for (size_t i = at; fate == 1 && i < end; i++) out.data[i] = (uint8_t)um_rng_u32(r);
         at = end;
     }
-    UM_GOTO_PASS(st, um_vfs_create(um_vfs_real(), path, &f));
+    UM_GOTO_PASS(st, um_vfs_create(um_vfs_unsynced(), path, &f));
     UM_GOTO_PASS(st, um_vfs_write(f, out.data, out.len));
 done:
     um_vfs_drop(f);
@@ -343,14 +344,14 @@ um_status um_vfs_crash_make(um_vfs *v, uint64_t seed, const char *folder, int *n
             done[k] = 1;
         }
     }
-    UM_GOTO_PASS(st, um_vfs_mkdir(um_vfs_real(), folder));
+    UM_GOTO_PASS(st, um_vfs_mkdir(um_vfs_unsynced(), folder));
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0, n = s.n; i < n; i++) { /* parents come before what is in them: they were made first */
             entry e = s.entries[i];
             char path[8192];
             if ((pass == 0) != (e.node == FOLDER) || e.node == NOTHING || !reachable(&s, e.path)) continue;
             snprintf(path, sizeof path, "%s/%s", folder, e.path);
-            UM_GOTO_PASS(st, e.node == FOLDER ? um_vfs_mkdir(um_vfs_real(), path) : write_file(&s, e.node, path, &r));
+            UM_GOTO_PASS(st, e.node == FOLDER ? um_vfs_mkdir(um_vfs_unsynced(), path) : write_file(&s, e.node, path, &r));
         }
     }
 done:

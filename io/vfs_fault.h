@@ -19,3 +19,6 @@ void um_vfs_fault_free(um_vfs *v);
 void um_vfs_fault_arm(um_vfs *v, int64_t n, bool forever, int error);
 /* Calls that failed since um_vfs_fault_arm. */
 int64_t um_vfs_fault_hits(const um_vfs *v);
+
+/* The operating system's calls, but nothing is synced: tests of a thousand stores need not wait for the disk. */
+um_vfs *um_vfs_unsynced(void);

@@ -1,6 +1,7 @@
 /* Power is lost at any moment: no acknowledged unit is lost, no file under a final name is damaged, the next run completes with the same content. */
 #include "io/h5image.h"
 #include "io/vfs_crash.h"
+#include "io/vfs_fault.h"
 #include "tests/unit/store_world.h"
 
 enum { N_UNITS = 9, PER_SEAL = 2 };
@@ -19,13 +20,13 @@ static void check_crash(um_vfs *v, uint64_t seed, const int *units_at_mark, uint
     world_path(dir, base, "after");
     CHECK_OK(um_vfs_crash_make(v, seed, dir, &marks));
     world_path(shards, dir, "shards");
-    if (um_vfs_list(um_vfs_real(), shards, &names) == UM_OK) {
+    if (um_vfs_list(um_vfs_unsynced(), shards, &names) == UM_OK) {
         for (int i = 0; i < names.n; i++) {
             um_h5image *im = NULL;
             size_t n = strlen(names.name[i]);
             if (n < 3 || strcmp(names.name[i] + n - 3, ".h5") != 0) continue;
             world_path(path, shards, names.name[i]);
-            CHECK_OK(um_h5image_read(um_vfs_real(), path, "shard", 1 << 24, &im));
+            CHECK_OK(um_h5image_read(um_vfs_unsynced(), path, "shard", 1 << 24, &im));
             um_h5image_free(im);
         }
         um_names_release(&names);
@@ -33,12 +34,12 @@ static void check_crash(um_vfs *v, uint64_t seed, const int *units_at_mark, uint
     if (units_at_mark != NULL) { /* each unit that was acknowledged before is there */
         um_store_state state[N_UNITS];
         memset(state, 0, sizeof state);
-        if (marks > 0) CHECK_OK(um_store_load_states(um_vfs_real(), dir, &m, state));
+        if (marks > 0) CHECK_OK(um_store_load_states(um_vfs_unsynced(), dir, &m, state));
         for (int u = 0; u < units_at_mark[marks]; u++) CHECK_INT(state[u].stages, 15);
         *partly += units_at_mark[marks] > 0 && units_at_mark[marks] < N_UNITS;
     }
-    CHECK_OK(world_run(um_vfs_real(), dir, &m, 0, N_UNITS, 3, false, NULL, NULL));
-    CHECK_OK(um_store_load(um_vfs_real(), dir, true, &c));
+    CHECK_OK(world_run(um_vfs_unsynced(), dir, &m, 0, N_UNITS, 3, false, NULL, NULL));
+    CHECK_OK(um_store_load(um_vfs_unsynced(), dir, true, &c));
     if (c.manifest.n_videos > 0) CHECK_OK(world_sum(&c, &sum));
     CHECK_INT(sum, want);
     CHECK_INT(c.n_units_done, N_UNITS);
@@ -69,7 +70,7 @@ int main(int argc, char **argv)
     static const int units_at_mark[] = {0, 2, 4, 5, 7, 9, 9};
     um_store_content c;
     uint32_t want = 0;
-    CHECK_OK(um_store_load(um_vfs_real(), live, true, &c));
+    CHECK_OK(um_store_load(um_vfs_unsynced(), live, true, &c));
     CHECK_OK(world_sum(&c, &want));
     um_store_content_release(&c);
     int partly = 0;

@@ -1,4 +1,5 @@
 /* Bytes of a store change, vanish or are cut off: what is read is either right or refused, and nothing crashes. */
+#include "io/vfs_fault.h"
 #include "tests/unit/store_world.h"
 
 enum { N_UNITS = 6, MAX_FILES = 64, MAX_BYTES = 1 << 20 };
@@ -19,11 +20,11 @@ static void collect(const char *dir, const char *below)
     um_names names;
     char path[4096];
     world_path(path, dir, below);
-    CHECK_OK(um_vfs_list(um_vfs_real(), path, &names));
+    CHECK_OK(um_vfs_list(um_vfs_unsynced(), path, &names));
     for (int i = 0; i < names.n && n_files < MAX_FILES; i++) {
         char whole[4096];
         world_path(whole, path, names.name[i]);
-        if (um_vfs_read_whole(um_vfs_real(), whole, MAX_BYTES, &files[n_files].bytes, &files[n_files].n) != UM_OK) continue;
+        if (um_vfs_read_whole(um_vfs_unsynced(), whole, MAX_BYTES, &files[n_files].bytes, &files[n_files].n) != UM_OK) continue;
         memcpy(files[n_files++].path, whole, sizeof whole);
     }
     um_names_release(&names);
@@ -93,8 +94,8 @@ int main(int argc, char **argv)
     world_path(dir, base, "store");
     world_root(root, N_UNITS);
     CHECK_OK(um_manifest_scan(root, 0, &m));
-    CHECK_OK(world_run(um_vfs_real(), dir, &m, 0, N_UNITS, 2, false, NULL, NULL));
-    CHECK_OK(um_store_load(um_vfs_real(), dir, true, &c));
+    CHECK_OK(world_run(um_vfs_unsynced(), dir, &m, 0, N_UNITS, 2, false, NULL, NULL));
+    CHECK_OK(um_store_load(um_vfs_unsynced(), dir, true, &c));
     for (int u = 0; u < N_UNITS; u++) CHECK_OK(unit_sum(&c, u, &want[u]));
     um_store_content_release(&c);
     collect(dir, "journal");
@@ -109,7 +110,7 @@ int main(int argc, char **argv)
         size_t n = change(&r, f, out);
         int failed = test_failures;
         put(f->path, out, n);
-        um_status st = um_store_load(um_vfs_real(), dir, true, &c);
+        um_status st = um_store_load(um_vfs_unsynced(), dir, true, &c);
         if (st == UM_OK) {
             bool whole = true;
             for (int u = 0; u < N_UNITS && st == UM_OK; u++) {

@@ -1,6 +1,7 @@
 #include "store_world.h"
 
 #include <limits.h>
+#include <sys/wait.h>
 
 enum { N_UNITS = 12, ALL = 15 };
 static const um_store_limits never = {1 << 30, 1e9}, often = {2000, 1e9};
@@ -242,6 +243,31 @@ static void removed_shard(void)
     CHECK_INT(sum_of(dir), want);
 }
 
+/* Several processes open a new store and do overlapping units at once. */
+static void together(void)
+{
+    enum { N = 6 };
+    const char *dir = dir_of("g");
+    pid_t child[N];
+    for (int i = 0; i < N; i++) {
+        child[i] = fork();
+        if (child[i] == 0) {
+            um_status st = run(dir, i, i, i + 7 < N_UNITS ? i + 7 : N_UNITS, ALL, &often);
+            if (st != UM_OK) fprintf(stderr, "process %d: %s\n", i, um_err_text());
+            _exit(st != UM_OK);
+        }
+    }
+    for (int i = 0; i < N; i++) {
+        int status = 1;
+        CHECK(waitpid(child[i], &status, 0) == child[i] && status == 0);
+    }
+    CHECK_INT(sum_of(dir), want);
+    um_names names;
+    CHECK_OK(um_vfs_list(um_vfs_real(), dir, &names));
+    CHECK_INT(names.n, 4); /* config, manifest, journal, shards: no temporary file stays */
+    um_names_release(&names);
+}
+
 int main(void)
 {
     base = world_dir();
@@ -258,6 +284,7 @@ int main(void)
         configurations();
         disagreement();
         removed_shard();
+        together();
     }
     um_manifest_release(&m);
     world_remove(base);
