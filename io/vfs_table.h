@@ -1,5 +1,5 @@
 #pragma once
-/* vfs_table.h: the calls behind um_vfs, for those who provide them (vfs.c, vfs_fault.c, vfs_crash.c). Users include io/vfs.h.
+/* vfs_table.h: the calls behind um_vfs, for those who provide them (vfs.c; tests/fault/vfs_fault.c and vfs_crash.c). Users include io/vfs.h.
  *
  * Each has the meaning and the errno of the system call of its name: -1 is a failure. A back end that wraps another one puts this struct first in its own.
  */

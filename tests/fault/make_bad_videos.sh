@@ -1,7 +1,7 @@
 #!/bin/bash
 # make_bad_videos.sh OUTDIR: bad and odd video files, the same bytes each time on one version of ffmpeg, in well under a minute. expected_status.tsv, beside this script, says what the program must
 # answer for each. Needs the ffmpeg program with libx264, and perl (part of every Debian). Exits 77 when they are missing.
-# shellcheck disable=SC2086 # T, S and X are lists of words
+# shellcheck disable=SC2086,SC2016 # T, S and X are lists of words; dollars in single quotes are for perl
 set -eu
 for need in ffmpeg perl; do
     command -v $need >/dev/null || { echo "skipped: the $need program is missing"; exit 77; }

@@ -37,7 +37,7 @@ rc 0 "$UNMASK" preprocess "$root" --store "$work/again"
 
 rc 3 "$UNMASK" preprocess "$root" --store "$work/store" --max-bad 10
 rc 65 "$UNMASK" preprocess "$work/bad" --store "$work/none"
-rc 65 "$UNMASK" preprocess "$work/nothing" --store "$work/none"
+rc 74 "$UNMASK" preprocess "$work/nothing" --store "$work/none"
 rc 74 "$UNMASK" preprocess "$root" --store /proc/unmask-store
 rc 2 "$UNMASK" preprocess "$root"
 rc 2 "$UNMASK" preprocess "$root" --store "$work/s" --frame every:3
@@ -49,7 +49,7 @@ if mount -t tmpfs -o size=600k tmpfs "$work/small" 2>/dev/null; then
     trap 'umount "$work/small" 2>/dev/null; rm -rf "$work"' EXIT
     rc 74 ranks 2 "$UNMASK" preprocess "$root" --store "$work/small/store" --set store.ignore_space=true --set store.seal_s=0.1
     grep -q "No space left" "$work/err" || fail "a full disk is not named"
-    mount -o remount,size=200m "$work/small"
+    mount -o remount,size=2g "$work/small"
     rc 0 ranks 2 "$UNMASK" preprocess "$root" --store "$work/small/store"
     [ "$("$UNMASK" inspect "$work/small/store" --digest)" = "$digest" ] || fail "another digest after a full disk"
 else

@@ -1,7 +1,7 @@
 /* Power is lost at any moment: no acknowledged unit is lost, no file under a final name is damaged, the next run completes with the same content. */
 #include "io/h5image.h"
-#include "io/vfs_crash.h"
-#include "io/vfs_fault.h"
+#include "tests/fault/vfs_crash.h"
+#include "tests/fault/vfs_fault.h"
 #include "tests/unit/store_world.h"
 
 enum { N_UNITS = 9, PER_SEAL = 2 };

@@ -1,5 +1,5 @@
 /* Bytes of a store change, vanish or are cut off: what is read is either right or refused, and nothing crashes. */
-#include "io/vfs_fault.h"
+#include "tests/fault/vfs_fault.h"
 #include "tests/unit/store_world.h"
 
 enum { N_UNITS = 6, MAX_FILES = 64, MAX_BYTES = 1 << 20 };

@@ -1,6 +1,6 @@
 /* Every call of the I/O layer fails once, and from some call on all fail: the right error, and the next run completes with the same content. */
 #include "io/h5image.h"
-#include "io/vfs_fault.h"
+#include "tests/fault/vfs_fault.h"
 #include "tests/unit/store_world.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-#include "io/vfs_crash.h"
+#include "tests/fault/vfs_crash.h"
 
-#include "io/vfs_fault.h"
+#include "tests/fault/vfs_fault.h"
 #include "io/vfs_table.h"
 #include "src/core/buf.h"
 #include "src/core/rng.h"

@@ -1,4 +1,4 @@
-#include "io/vfs_fault.h"
+#include "tests/fault/vfs_fault.h"
 
 #include "io/vfs_table.h"
 

@@ -1,10 +1,10 @@
 #pragma once
 /* vfs_crash.h: a um_vfs that remembers what was done, and afterwards makes folders as a loss of power at any moment could have left them. For tests.
  *
- *     um_vfs *v = um_vfs_crash_new("/tmp/x");              // an existing, empty folder; calls elsewhere are passed on and forgotten
+ *     um_vfs *v = um_vfs_crash_new("x");              // an existing, empty folder; calls elsewhere are passed on and forgotten
  *     work(v);  ...  um_vfs_crash_mark(v); ...             // a mark: something was acknowledged here
  *     for (seed = 0; seed < 500; seed++) {
- *         um_vfs_crash_make(v, seed, "/tmp/y", &n_marks);  // y, which must not exist, is /tmp/x after a crash, before which n_marks marks had passed
+ *         um_vfs_crash_make(v, seed, "y", &n_marks);  // y, which must not exist, is x after a crash, before which n_marks marks had passed
  *         ...
  *     }
  *     um_vfs_crash_free(v);
