@@ -95,7 +95,7 @@ done:
 
 static um_status load_portraits(um_job_context *ctx, const synth_options *o, people *p)
 {
-    const int given = o->portraits.n + ctx->operands.n;
+    const int given = o->portraits.n;
     um_codec *codec = um_codec_new();
     um_detector *detector = NULL;
     um_status st = UM_OK;
@@ -104,8 +104,7 @@ static um_status load_portraits(um_job_context *ctx, const synth_options *o, peo
     UM_GOTO_PASS(st, um_detector_new(&p->weights, 0, &detector));
     if (given > o->parts) um_log(UM_LOG_WARN, "%d portraits for %" PRId64 " parts: a part has one person, the last %d are not used", given, o->parts, given - (int)o->parts);
     for (int i = 0; i < given && i < o->parts; i++) {
-        const char *path = i < o->portraits.n ? o->portraits.text[i] : ctx->operands.text[i - o->portraits.n];
-        UM_GOTO_PASS(st, load_portrait(ctx, codec, detector, path, &p->portrait[i]));
+        UM_GOTO_PASS(st, load_portrait(ctx, codec, detector, o->portraits.text[i], &p->portrait[i]));
         p->n_portraits++;
     }
 done:
@@ -254,6 +253,19 @@ static um_status make_parts(um_vfs *vfs, const char *dir, const um_synth_plan *p
     return st;
 }
 
+/* `--portraits a b c`: what the option table leaves as operands are further pictures, and part of the configuration. */
+static um_status take_operands(const um_job_context *ctx, synth_options *o)
+{
+    const int n = o->portraits.n + ctx->operands.n;
+    if (o->portraits.n == 0 || ctx->operands.n == 0) return UM_OK;
+    const char **text = realloc(o->portraits.text, (size_t)n * sizeof *text);
+    if (text == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d names", n);
+    memcpy(text + o->portraits.n, ctx->operands.text, (size_t)ctx->operands.n * sizeof *text);
+    o->portraits.text = text;
+    o->portraits.n = n;
+    return UM_OK;
+}
+
 static um_status check_usage(const um_job_context *ctx, const synth_options *o)
 {
     bool portraits = o->portraits.n > 0;
@@ -264,7 +276,7 @@ static um_status check_usage(const um_job_context *ctx, const synth_options *o)
 
 static um_status run(um_job_context *ctx, void *values)
 {
-    const synth_options *o = values;
+    synth_options *o = values;
     um_status st = UM_OK;
     people who = {0};
     um_synth_plan plan = {0};
@@ -274,6 +286,7 @@ static um_status run(um_job_context *ctx, void *values)
     double start = um_clock_s();
     pthread_mutex_t decoder_lock = PTHREAD_MUTEX_INITIALIZER;
     UM_PASS(check_usage(ctx, o));
+    UM_PASS(take_operands(ctx, o));
     um_stop_install();
 
     /* Numbers are checked before anything is read: with one person the plan has the same limits. */
