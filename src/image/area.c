@@ -7,89 +7,78 @@ typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef float f32x4 __attribute__((vector_size(16)));
 
-static inline u32x4 at(const uint32_t *p)
+um_status um_area_build(um_area *a, const um_image *rgb)
 {
-    u32x4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-um_status um_area_set(um_area *t, const um_image *rgb)
-{
-    int64_t pixels = (int64_t)rgb->width_px * rgb->height_px;
-    if (pixels > UINT32_MAX / 255) return UM_FAIL(UM_TOO_LARGE, "a picture of %dx%d is larger than 16.8 million pixels; search it at a smaller scale", rgb->width_px, rgb->height_px);
-    size_t row = (size_t)(rgb->width_px + 1) * 4, need = row * (size_t)(rgb->height_px + 1);
-    if (t->cap < need) {
-        free(t->sum);
-        t->cap = 0;
-        t->sum = aligned_alloc(64, (need * sizeof *t->sum + 63) / 64 * 64);
-        if (t->sum == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the area sums of %dx%d pixels", rgb->width_px, rgb->height_px);
-        t->cap = need;
+    int w = rgb->width_px, h = rgb->height_px;
+    if ((int64_t)w * h > UM_AREA_MAX_PIXELS)
+        return UM_FAIL(UM_TOO_LARGE, "a picture of %dx%d is more than %d pixels", w, h, UM_AREA_MAX_PIXELS);
+    size_t row = (size_t)(w + 1) * 4, need = row * (size_t)(h + 1);
+    if (need > a->cap) {
+        um_area_release(a);
+        a->sum = aligned_alloc(64, (need * sizeof(uint32_t) + 63) & ~(size_t)63);
+        if (a->sum == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the area sums of %dx%d", w, h);
+        a->cap = need;
     }
-    t->width_px = rgb->width_px;
-    t->height_px = rgb->height_px;
-    memset(t->sum, 0, row * sizeof *t->sum);
-    for (int y = 0; y < rgb->height_px; y++) {
+    a->width_px = w;
+    a->height_px = h;
+    memset(a->sum, 0, row * sizeof(uint32_t));
+    for (int y = 0; y < h; y++) {
         const uint8_t *p = rgb->data + (size_t)y * rgb->stride;
-        const uint32_t *above = t->sum + (size_t)y * row + 4;
-        uint32_t *here = t->sum + (size_t)(y + 1) * row;
-        u32x4 line = {0, 0, 0, 0};
-        memcpy(here, &line, sizeof line);
-        here += 4;
-        for (int x = 0; x < rgb->width_px; x++, p += 3, above += 4, here += 4) {
-            line += (u32x4){p[0], p[1], p[2], 0};
-            u32x4 v = at(above) + line;
-            memcpy(here, &v, sizeof v);
+        const u32x4 *above = (const u32x4 *)(const void *)(a->sum + (size_t)y * row);
+        u32x4 *out = (u32x4 *)(void *)(a->sum + (size_t)(y + 1) * row);
+        u32x4 left = {0};
+        out[0] = left;
+        for (int x = 0; x < w; x++, p += 3) {
+            left += (u32x4){p[0], p[1], p[2], 0};
+            out[x + 1] = above[x + 1] + left;
         }
     }
     return UM_OK;
 }
 
-void um_area_release(um_area *t)
+void um_area_release(um_area *a)
 {
-    free(t->sum);
-    *t = (um_area){0};
+    free(a->sum);
+    *a = (um_area){0};
 }
 
-void um_area_windows(int first, int last, int n, int *begin, int *end)
+void um_area_windows(int start, int n_in, int n_out, int *lo, int *hi)
 {
-    int64_t in = last - first;
-    for (int i = 0; i < n; i++) {
-        begin[i] = first + (int)(i * in / n);
-        end[i] = first + (int)(((i + 1) * in + n - 1) / n);
+    for (int i = 0; i < n_out; i++) {
+        lo[i] = start + (int)((int64_t)i * n_in / n_out);
+        hi[i] = start + (int)(((int64_t)(i + 1) * n_in + n_out - 1) / n_out);
     }
 }
 
-/* No window is larger than 2^31 / 255 pixels: outputs of the detector are at least 12 a side. */
-static inline f32x4 mean(const uint32_t *top, const uint32_t *bottom, int rows, int x0, int x1)
+static inline f32x4 window(const u32x4 *top, const u32x4 *bottom, int lo, int hi, float rows)
 {
-    u32x4 s = (at(bottom + 4 * (size_t)x1) - at(bottom + 4 * (size_t)x0)) - (at(top + 4 * (size_t)x1) - at(top + 4 * (size_t)x0));
-    float n = (float)(rows * (x1 - x0));
-    f32x4 v = __builtin_convertvector((i32x4)s, f32x4) / n;
-    return (v - 127.5f) * 0.0078125f;
+    i32x4 sum = (i32x4)(bottom[hi] - bottom[lo] - top[hi] + top[lo]);
+    f32x4 mean = __builtin_convertvector(sum, f32x4) / (rows * (float)(hi - lo));
+    return (mean - 127.5f) * 0.0078125f;
 }
 
-void um_area_row_planar(const um_area *t, int y0, int y1, const int *begin, const int *end, int n, float *const plane[3])
+void um_area_row_planar(const um_area *a, int y0, int y1, const int *lo, const int *hi, int n, float *const plane[3])
 {
-    size_t row = (size_t)(t->width_px + 1) * 4;
-    const uint32_t *top = t->sum + (size_t)y0 * row, *bottom = t->sum + (size_t)y1 * row;
-    float *r = plane[0], *g = plane[1], *b = plane[2];
+    size_t row = (size_t)(a->width_px + 1) * 4;
+    const u32x4 *top = (const u32x4 *)(const void *)(a->sum + (size_t)y0 * row), *bottom = (const u32x4 *)(const void *)(a->sum + (size_t)y1 * row);
+    float rows = (float)(y1 - y0);
     for (int i = 0; i < n; i++) {
-        f32x4 v = mean(top, bottom, y1 - y0, begin[i], end[i]);
-        r[i] = v[0];
-        g[i] = v[1];
-        b[i] = v[2];
+        f32x4 v = window(top, bottom, lo[i], hi[i], rows);
+        plane[0][i] = v[0];
+        plane[1][i] = v[1];
+        plane[2][i] = v[2];
     }
 }
 
-void um_area_row_packed(const um_area *t, int y0, int y1, const int *begin, const int *end, int n, float *out)
+void um_area_row_packed(const um_area *a, int y0, int y1, const int *lo, const int *hi, int n, float *out)
 {
-    size_t row = (size_t)(t->width_px + 1) * 4;
-    const uint32_t *top = t->sum + (size_t)y0 * row, *bottom = t->sum + (size_t)y1 * row;
-    for (int i = 0; i < n; i++, out += 3) {
-        f32x4 v = mean(top, bottom, y1 - y0, begin[i], end[i]);
-        out[0] = v[0];
-        out[1] = v[1];
-        out[2] = v[2];
+    size_t row = (size_t)(a->width_px + 1) * 4;
+    const u32x4 *top = (const u32x4 *)(const void *)(a->sum + (size_t)y0 * row), *bottom = (const u32x4 *)(const void *)(a->sum + (size_t)y1 * row);
+    float rows = (float)(y1 - y0);
+    for (int i = 0; i < n; i++) {
+        f32x4 v = window(top, bottom, lo[i], hi[i], rows);
+        out[3 * i] = v[0];
+        out[3 * i + 1] = v[1];
+        out[3 * i + 2] = v[2];
     }
 }
