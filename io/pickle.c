@@ -193,6 +193,7 @@ static um_status push_new(machine *m, um_pickle_kind kind, um_pickle_value **out
 /* Takes `n` bytes of argument. */
 static um_status take(machine *m, size_t n, const uint8_t **out)
 {
+    *out = NULL;
     if (n > m->n - m->at) {
         return UM_FAIL(UM_DATA, "the pickle ends inside the opcode %s at byte %zu", op_name(m->bytes[m->op_at]), m->op_at);
     }

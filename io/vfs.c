@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 struct um_vfs_file {
@@ -118,13 +120,6 @@ static um_status fail_io(const char *what, const char *path)
     return st == UM_MISSING ? UM_IO : st;
 }
 
-/* Closes after a failure, whose message stays. */
-static void drop(um_vfs_file *f)
-{
-    f->v->close(f->v, f->fd);
-    free(f);
-}
-
 static um_status open_as(um_vfs *v, const char *path, int flags, um_vfs_file **out)
 {
     *out = NULL;
@@ -180,6 +175,13 @@ um_status um_vfs_close(um_vfs_file *f)
     return st;
 }
 
+void um_vfs_drop(um_vfs_file *f)
+{
+    if (f == NULL) return;
+    f->v->close(f->v, f->fd);
+    free(f);
+}
+
 int um_vfs_fd(const um_vfs_file *f) { return f->fd; }
 
 um_status um_vfs_rename(um_vfs *v, const char *from, const char *to)
@@ -208,6 +210,8 @@ um_status um_vfs_unlink(um_vfs *v, const char *path)
     if (v->unlink(v, path) < 0) return fail("remove", path);
     return UM_OK;
 }
+
+void um_vfs_discard(um_vfs *v, const char *path) { v->unlink(v, path); }
 
 /* Length of the folder part of `path`, 0 when it has none. */
 static size_t folder_len(const char *path)
@@ -259,6 +263,15 @@ um_status um_vfs_sync_dir(um_vfs *v, const char *path)
     return UM_OK;
 }
 
+uint64_t um_vfs_unique(void)
+{
+    uint64_t r;
+    if (getrandom(&r, sizeof r, GRND_NONBLOCK) == (ssize_t)sizeof r) return r;
+    struct timespec t; /* early in the life of a machine */
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec << 20 ^ (uint64_t)getpid();
+}
+
 um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n)
 {
     um_status st = UM_OK;
@@ -266,8 +279,7 @@ um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t 
     size_t size = strlen(path) + 32;
     char *tmp = malloc(size);
     if (tmp == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a path");
-    snprintf(tmp, size, "%s.%ld.tmp", path, (long)getpid());
-    v->unlink(v, tmp); /* a killed process of the same number may have left one */
+    snprintf(tmp, size, "%s.%016llx.tmp", path, (unsigned long long)um_vfs_unique());
     st = um_vfs_create(v, tmp, &f);
     if (st == UM_OK) {
         st = um_vfs_write(f, p, n);
@@ -275,7 +287,7 @@ um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t 
         if (st == UM_OK)
             st = um_vfs_close(f);
         else
-            drop(f);
+            um_vfs_drop(f);
         if (st == UM_OK) st = um_vfs_rename(v, tmp, path);
         if (st == UM_OK)
             st = sync_folder_of(v, path);
@@ -293,7 +305,7 @@ um_status um_vfs_open(um_vfs *v, const char *path, um_vfs_file **out, int64_t *s
     um_status st = fstat((*out)->fd, &s) < 0 ? fail_io("look at", path) : UM_OK;
     if (st == UM_OK && !S_ISREG(s.st_mode)) st = UM_FAIL(UM_IO, "%s is not a regular file", um_quote(path));
     if (st != UM_OK) {
-        drop(*out);
+        um_vfs_drop(*out);
         *out = NULL;
         return st;
     }
@@ -341,7 +353,7 @@ um_status um_vfs_read_whole(um_vfs *v, const char *path, size_t max_bytes, void 
     p = NULL;
 done:
     free(p);
-    drop(f);
+    um_vfs_drop(f);
     return st;
 }
 

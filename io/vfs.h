@@ -27,14 +27,18 @@ um_status um_vfs_create_append(um_vfs *v, const char *path, um_vfs_file **out); 
 um_status um_vfs_write(um_vfs_file *f, const void *p, size_t n);                 /* all of it */
 um_status um_vfs_sync(um_vfs_file *f);
 um_status um_vfs_close(um_vfs_file *f);                                          /* releases f also when it fails */
+void um_vfs_drop(um_vfs_file *f);                                                 /* the same after a failure: leaves the error chain alone */
 int um_vfs_fd(const um_vfs_file *f);                                             /* for a signal handler's last words; -1 if there is none */
 um_status um_vfs_rename(um_vfs *v, const char *from, const char *to);
 /* Gives `from` the name `to` unless something is called that already: then *existed is true, and `from` stays. Else `from` is gone. Safe against other processes that do the same. */
 um_status um_vfs_rename_new(um_vfs *v, const char *from, const char *to, bool *existed);
 um_status um_vfs_unlink(um_vfs *v, const char *path);                            /* UM_MISSING if it is not there */
+void um_vfs_discard(um_vfs *v, const char *path);                                /* removes it if it can; leaves the error chain alone */
 um_status um_vfs_mkdir(um_vfs *v, const char *path);                             /* parents too; existing is fine; new entries are synced */
 um_status um_vfs_sync_dir(um_vfs *v, const char *path);
-/* Writes `path`.<pid>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
+/* A number that names a file nobody else makes, on this machine or another. */
+uint64_t um_vfs_unique(void);
+/* Writes `path`.<unique>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
 um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n);
 
 /* Opens a regular file for um_vfs_read; any number of threads may read it at once. UM_MISSING, UM_IO. */

@@ -37,7 +37,8 @@ void um_err_clear(void);
  * thread-local buffers, cut with "..." after 300 bytes. */
 const char *um_quote(const char *s);
 
-#define UM_FAIL(st, ...) um_err_fail((st), __FILE__, __LINE__, __VA_ARGS__)
+/* The status is named again so that the compiler sees which one is returned; st must be free of side effects. */
+#define UM_FAIL(st, ...) (um_err_fail((st), __FILE__, __LINE__, __VA_ARGS__), (um_status)(st))
 #define UM_PASS(call)                            \
     do {                                         \
         um_status um_st_ = (call);               \

@@ -4,7 +4,7 @@
  * Structural similarity map (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004) with scikit-image's conventions: 7x7 uniform window, data range 255,
  * K1 = 0.01, K2 = 0.03, sample covariance (n/(n-1)), per channel, full image with edges by reflection (scipy's "reflect": d c b a | a b c d).
  * mask = trunc(min(255, (1 - ssim) * 255)) per channel (values of ssim below 0 are clamped where the reference wraps), then grey with BT.601 weights as
- * OpenCV's cvtColor does on the BGR map: (B*1868 + G*9617 + R*4899 + 8192) >> 14.
+ * OpenCV's cvtColor does on the BGR map: (B*3735 + G*19235 + R*9798 + 16384) >> 15.
  */
 #include "src/image/image.h"
 

@@ -1,0 +1,20 @@
+#pragma once
+/* jsontext.h: reads back the JSON that we ourselves write in one fixed form (manifest, configuration), bytes of names included.
+ *
+ * jansson cannot be used there: file names are bytes, um_buf_add_json writes a byte that is not UTF-8 as a lone surrogate, and jansson refuses these. All functions return false, and leave the cursor anywhere, when
+ * the text is not what was asked for.
+ */
+#include "src/core/buf.h"
+
+#include <stdbool.h>
+
+typedef struct um_jsontext {
+    const char *p, *end;
+} um_jsontext;
+
+/* Exactly these characters. */
+bool um_jsontext_skip(um_jsontext *t, const char *literal);
+/* A whole number that fits. */
+bool um_jsontext_int(um_jsontext *t, int64_t *out);
+/* A string; its bytes replace the content of `out` (lone surrogates U+DC80..U+DCFF become the bytes they stand for; a 0 byte is refused). */
+bool um_jsontext_string(um_jsontext *t, um_buf *out);

@@ -1,0 +1,106 @@
+/* doctor: what this machine has, what will be used, and what is missing with its remedy. */
+#include "io/weights.h"
+#include "jobs/job.h"
+#include "jobs/versions.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+typedef struct doctor_options {
+    const char *detector;
+} doctor_options;
+
+static const um_opt options[] = {
+    {"detector", 0, UM_OPT_TEXT, offsetof(doctor_options, detector), NULL, "FILE", .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+    {NULL},
+};
+
+/* The value of a line "key : value" of a /proc file; "" when there is none. */
+static void proc_line(const char *path, const char *key, char *out, size_t size)
+{
+    char line[4096];
+    FILE *f = fopen(path, "re");
+    out[0] = 0;
+    if (f == NULL) return;
+    while (out[0] == 0 && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, key, strlen(key)) != 0) continue;
+        char *value = strchr(line, ':');
+        if (value == NULL) continue;
+        value += 1 + strspn(value + 1, " \t");
+        value[strcspn(value, "\n")] = 0;
+        snprintf(out, size, "%s", value);
+    }
+    fclose(f);
+}
+
+static um_status run(um_job_context *ctx, void *values)
+{
+    const doctor_options *o = values;
+    char text[4096];
+    um_buf path = {0};
+    um_mtcnn_weights w = {0};
+    char fingerprint[17];
+    cpu_set_t cpus;
+    int problems = 0;
+    um_status st;
+
+    proc_line("/proc/cpuinfo", "model name", text, sizeof text);
+    UM_GOTO_PASS(st, um_job_print("unmask     %s\nprocessor  %s\n", UNMASK_VERSION, text[0] != 0 ? text : "unknown"));
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    UM_GOTO_PASS(st, um_job_print("features   sse4.2 %s, avx2 %s, fma %s, avx512f %s, avx512bf16 %s\n", __builtin_cpu_supports("sse4.2") ? "yes" : "no", __builtin_cpu_supports("avx2") ? "yes" : "no",
+                                  __builtin_cpu_supports("fma") ? "yes" : "no", __builtin_cpu_supports("avx512f") ? "yes" : "no", __builtin_cpu_supports("avx512bf16") ? "yes" : "no"));
+#endif
+    UM_GOTO_PASS(st, um_job_print("kernels    %s will be used (UNMASK_ISA=base|avx2 lowers it; the results are the same bits)\n", um_mtcnn_isa()));
+    CPU_ZERO(&cpus);
+    int usable = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    UM_GOTO_PASS(st, um_job_print("cores      %ld, %d usable by this process: mpirun -n %d is the natural number of ranks here\n", sysconf(_SC_NPROCESSORS_ONLN), usable, usable));
+    proc_line("/proc/meminfo", "MemTotal", text, sizeof text);
+    UM_GOTO_PASS(st, um_job_print("memory     %s in all", text));
+    proc_line("/proc/meminfo", "MemAvailable", text, sizeof text);
+    UM_GOTO_PASS(st, um_job_print(", %s free\n", text));
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) UM_GOTO_PASS(st, um_job_print("files      %llu may be open at once\n", (unsigned long long)files.rlim_cur));
+    um_versions(text, sizeof text);
+    UM_GOTO_PASS(st, um_job_print("%s", text));
+    UM_GOTO_PASS(st, um_job_print("backend    CPU (there is no GPU backend in this version)\n"));
+
+    st = um_job_find(ctx, o->detector, "mtcnn.h5", &path);
+    if (st == UM_OK) st = um_weights_read_mtcnn(ctx->vfs, (char *)path.data, &w, fingerprint);
+    if (st == UM_OK) {
+        UM_GOTO_PASS(st, um_job_print("detector   %s, fingerprint %s\n", um_quote((char *)path.data), fingerprint));
+    } else {
+        problems++;
+        UM_GOTO_PASS(st, um_job_print("detector   MISSING: %s\n", um_err_text()));
+        UM_GOTO_PASS(st, um_job_print("           remedy: scripts/setup and scripts/build make it; without network bring the facenet-pytorch wheel and run\n"
+                                      "           unmask import mtcnn facenet_pytorch-*.whl -o mtcnn.h5, then put mtcnn.h5 into $UNMASK_HOME\n"));
+    }
+    um_status decoder = um_decoder_start(&um_video_limits_default, &ctx->decoder);
+    if (decoder == UM_OK) {
+        UM_GOTO_PASS(st, um_job_print("decoder    runs in a child process, at most %lld s of processor time and %lld MB a video\n", (long long)um_video_limits_default.max_cpu_s,
+                                      (long long)(um_video_limits_default.memory_bytes >> 20)));
+    } else {
+        problems++;
+        UM_GOTO_PASS(st, um_job_print("decoder    MISSING: %s\n", um_err_text()));
+    }
+    st = problems == 0 ? um_job_print("everything that preprocessing needs is here\n") : UM_FAIL(UM_CONFIG, "%d of the things that preprocessing needs are missing (see above)", problems);
+done:
+    um_mtcnn_weights_release(&w);
+    um_buf_release(&path);
+    return st;
+}
+
+const um_job um_job_doctor = {
+    .name = "doctor",
+    .usage = "doctor",
+    .summary = "say what this machine has, what will be used and what is missing",
+    .details = "Exits with 0 when nothing is missing, with 78 otherwise.\n",
+    .options = options,
+    .options_size = sizeof(doctor_options),
+    .min_operands = 0,
+    .max_operands = 0,
+    .run = run,
+};

@@ -1,0 +1,167 @@
+/* main: the table of jobs, the order in which things start and end, and the only exit. */
+#include "jobs/console.h"
+#include "jobs/job.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const um_job *const jobs[] = {&um_job_doctor, &um_job_import, &um_job_synth, &um_job_detect, &um_job_preprocess, &um_job_folds, &um_job_inspect, &um_job_export, NULL};
+
+static void help_all(void)
+{
+    printf("unmask %s: finds deepfakes in video\n\nusage: unmask JOB [options]\n\njobs:\n", UNMASK_VERSION);
+    for (int i = 0; jobs[i] != NULL; i++) printf("  %-12s %s\n", jobs[i]->name, jobs[i]->summary);
+    printf("\nunmask JOB --help tells all of a job; unmask version prints the version.\n"
+           "Jobs marked MPI share their work among ranks: mpirun -n N unmask JOB ..., or srun in a Slurm job.\n"
+           "Exit codes: 0 complete, 2 usage, 3 too many bad inputs, 65 data mismatch, 70 internal, 74 input/output, 75 stopped early (run again to continue), 78 configuration.\n");
+}
+
+static um_status help_job(const um_job *job)
+{
+    um_buf b = {0};
+    um_status st = um_opt_help(job->options, &b);
+    if (st == UM_OK) {
+        printf("usage: %sunmask %s\n\n%s.\n%s%s\noptions:\n%s", (job->flags & UM_JOB_MPI) != 0 ? "[mpirun -n N] " : "", job->usage, job->summary,
+               job->details != NULL ? "\n" : "", job->details != NULL ? job->details : "", (char *)b.data);
+    }
+    um_buf_release(&b);
+    return st;
+}
+
+static const um_job *find_job(const char *name)
+{
+    for (int i = 0; jobs[i] != NULL; i++)
+        if (strcmp(jobs[i]->name, name) == 0) return jobs[i];
+    return NULL;
+}
+
+static um_status unknown_job(const char *name)
+{
+    const char *names[sizeof jobs / sizeof jobs[0]];
+    int n = 0;
+    for (; jobs[n] != NULL; n++) names[n] = jobs[n]->name;
+    names[n] = NULL;
+    const char *near = um_nearest(name, names);
+    if (near != NULL) return UM_FAIL(UM_USAGE, "unknown job %s; did you mean %s?", um_quote(name), near);
+    return UM_FAIL(UM_USAGE, "unknown job %s; unmask --help lists them", um_quote(name));
+}
+
+um_status um_job_print(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vprintf(fmt, ap);
+    va_end(ap);
+    if (n < 0) return UM_FAIL(UM_IO, "cannot write to the standard output");
+    return UM_OK;
+}
+
+um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path)
+{
+    um_buf_clear(path);
+    if (given != NULL) return um_buf_add_str(path, given);
+    const char *home = getenv("UNMASK_HOME");
+    if (home != NULL && *home != 0) {
+        UM_PASS(um_buf_printf(path, "%s/%s", home, name));
+        if (access((char *)path->data, F_OK) == 0) return UM_OK;
+    }
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0) n = 0;
+    self[n] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash != NULL) *slash = 0;
+    um_buf_clear(path);
+    UM_PASS(um_buf_printf(path, "%s/share/unmask/%s", self, name));
+    if (access((char *)path->data, F_OK) == 0) return UM_OK;
+    (void)ctx;
+    return UM_FAIL(UM_MISSING, "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there, or make one with: unmask import mtcnn SOURCE -o %s", name, um_quote((char *)path->data), name);
+}
+
+/* A missing file that a job cannot do without is a configuration error of the run, not a result of an input. */
+static int exit_code(um_status st)
+{
+    if (um_status_class_of(st) != UM_CLASS_ITEM) return um_status_exit(st);
+    return st == UM_MISSING || st == UM_UNREADABLE ? 74 : 65;
+}
+
+static um_status run(const um_job *job, int argc, char **argv, um_job_context *ctx)
+{
+    bool world = false;
+    um_buf config = {0};
+    void *options = calloc(1, job->options_size + 1);
+    um_status st = options == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory") : um_opt_parse(job->options, argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
+    if (st != UM_OK) goto done;
+    if (ctx->common.help) {
+        if (um_world_env_rank() == 0) st = help_job(job);
+        goto done;
+    }
+    if (ctx->common.print_config) {
+        st = um_opt_config(job->options, options, 0, false, &config);
+        if (st == UM_OK && um_world_env_rank() == 0) st = um_job_print("%s", (char *)config.data);
+        goto done;
+    }
+    if (ctx->operands.n < job->min_operands || (job->max_operands >= 0 && ctx->operands.n > job->max_operands)) {
+        st = UM_FAIL(UM_USAGE, "usage: unmask %s (--help tells more)", job->usage);
+        goto done;
+    }
+    if ((job->flags & UM_JOB_DECODES) != 0) st = um_decoder_start(&um_video_limits_default, &ctx->decoder);
+    if (st == UM_OK && (job->flags & UM_JOB_MPI) != 0) {
+        st = um_world_open(&ctx->world);
+        world = st == UM_OK;
+    } else if ((job->flags & UM_JOB_MPI) == 0 && um_world_env_size() > 1 && um_world_env_rank() > 0) {
+        goto done; /* a job for one process, started on many: rank 0 does it */
+    }
+    um_console_open(ctx->world.rank, ctx->world.size, ctx->common.quiet, ctx->common.verbose);
+    if (st == UM_OK) st = job->run(ctx, options);
+done:
+    /* One voice: the agreed error is the same on all ranks, a usage error too. */
+    if (st != UM_OK && um_world_env_rank() == 0) {
+        fflush(stdout);
+        if (st == UM_STOPPED)
+            fprintf(stderr, "unmask %s: %s\n", job->name, um_err_text());
+        else
+            fprintf(stderr, "unmask %s: error: %s\n", job->name, um_err_text());
+        if (um_status_exit(st) == 70) fprintf(stderr, "unmask %s: detected at %s\n", job->name, um_err_where());
+    }
+    um_decoder_stop(ctx->decoder);
+    um_console_close();
+    if (options != NULL) um_opt_release(job->options, options);
+    um_texts_release(&ctx->operands);
+    um_buf_release(&config);
+    free(options);
+    if (world) um_world_close(&ctx->world);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    um_job_context ctx = {.program = argv[0], .vfs = um_vfs_real(), .world = {.comm = MPI_COMM_NULL, .size = 1, .node_size = 1, .n_nodes = 1}};
+    um_status st = UM_OK;
+    const char *word = argc > 1 ? argv[1] : "";
+    if (argc < 2 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || (strcmp(word, "help") == 0 && argc == 2)) {
+        help_all();
+        if (argc < 2) st = UM_USAGE;
+    } else if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
+        printf("unmask %s\n", UNMASK_VERSION);
+    } else {
+        bool help = strcmp(word, "help") == 0;
+        const um_job *job = find_job(help ? argv[2] : word);
+        if (job == NULL) {
+            st = unknown_job(help ? argv[2] : word);
+            if (um_world_env_rank() == 0) fprintf(stderr, "unmask: error: %s\n", um_err_text());
+        } else if (help) {
+            st = help_job(job);
+        } else {
+            st = run(job, argc - 2, argv + 2, &ctx);
+        }
+    }
+    if (fflush(stdout) != 0 && st == UM_OK) {
+        fprintf(stderr, "unmask: error: cannot write to the standard output\n");
+        st = UM_IO;
+    }
+    return exit_code(st);
+}

@@ -1,0 +1,96 @@
+#include "mpi/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Open MPI's mpirun, PMIx launchers (srun --mpi=pmix), PMI-1/2 (srun --mpi=pmi2). SLURM_PROCID alone proves nothing: it is set in a plain batch script too. */
+static int env_number(const char *const *names, int otherwise)
+{
+    for (; *names != NULL; names++) {
+        const char *s = getenv(*names);
+        if (s != NULL && *s != 0) return atoi(s);
+    }
+    return otherwise;
+}
+
+int um_world_env_rank(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", NULL};
+    return env_number(names, 0);
+}
+
+int um_world_env_size(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", NULL};
+    static const char *const launched[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", NULL};
+    return env_number(launched, -1) < 0 ? 1 : env_number(names, 1);
+}
+
+um_status um_world_open(um_world *w)
+{
+    int provided;
+    static const char *const launched[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", NULL};
+    /* Alone: keep Open MPI from starting a daemon for a world of one. */
+    if (env_number(launched, -1) < 0) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    *w = (um_world){.comm = MPI_COMM_NULL, .size = 1, .node_size = 1, .n_nodes = 1};
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) return UM_FAIL(UM_INTERNAL, "MPI_Init failed");
+    MPI_Comm_dup(MPI_COMM_WORLD, &w->comm);
+    MPI_Comm_rank(w->comm, &w->rank);
+    MPI_Comm_size(w->comm, &w->size);
+    MPI_Comm node;
+    MPI_Comm_split_type(w->comm, MPI_COMM_TYPE_SHARED, w->rank, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &w->node_rank);
+    MPI_Comm_size(node, &w->node_size);
+    MPI_Comm_free(&node);
+    int first = w->node_rank == 0;
+    MPI_Allreduce(&first, &w->n_nodes, 1, MPI_INT, MPI_SUM, w->comm);
+    return UM_OK;
+}
+
+void um_world_close(um_world *w)
+{
+    if (w->comm == MPI_COMM_NULL) return;
+    MPI_Comm_free(&w->comm);
+    MPI_Finalize();
+}
+
+/* Order of badness: OK < item < job; within a class by number, so that all ranks choose alike. */
+static int badness(um_status st) { return st == UM_OK ? 0 : (um_status_class_of(st) == UM_CLASS_JOB ? 1000 : 100) + (int)st; }
+
+um_status um_agree(um_world *w, um_status status, const char *phase)
+{
+    struct {
+        int value, rank;
+    } mine = {badness(status), w->rank}, worst;
+    MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, w->comm); /* MAXLOC takes the lowest rank of equals */
+    if (worst.value == 0) return UM_OK;
+    char text[1024] = "";
+    int st = (int)status;
+    if (w->rank == worst.rank) snprintf(text, sizeof text, "%s", um_err_text());
+    MPI_Bcast(text, sizeof text, MPI_CHAR, worst.rank, w->comm);
+    MPI_Bcast(&st, 1, MPI_INT, worst.rank, w->comm);
+    if (w->size > 1) return UM_FAIL((um_status)st, "%s: rank %d: %s", phase, worst.rank, text);
+    return UM_FAIL((um_status)st, "%s: %s", phase, text);
+}
+
+void um_world_bcast(um_world *w, void *p, size_t n)
+{
+    enum { PIECE = 1 << 28 }; /* MPI counts are int */
+    for (size_t at = 0; at < n; at += PIECE) MPI_Bcast((char *)p + at, (int)(n - at < PIECE ? n - at : PIECE), MPI_BYTE, 0, w->comm);
+}
+
+static void reduce(um_world *w, void *v, int n, MPI_Datatype type, MPI_Op op) { MPI_Reduce(w->rank == 0 ? MPI_IN_PLACE : v, v, n, type, op, 0, w->comm); }
+
+void um_world_sum_f64(um_world *w, double *v, int n) { reduce(w, v, n, MPI_DOUBLE, MPI_SUM); }
+void um_world_sum_i64(um_world *w, int64_t *v, int n) { reduce(w, v, n, MPI_INT64_T, MPI_SUM); }
+void um_world_max_f64(um_world *w, double *v, int n) { reduce(w, v, n, MPI_DOUBLE, MPI_MAX); }
+
+void um_world_library(char *out, size_t size)
+{
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int n = 0;
+    MPI_Get_library_version(text, &n);
+    text[strcspn(text, ",\n")] = 0;
+    snprintf(out, size, "%s", text);
+}

@@ -1,0 +1,46 @@
+# common.sh: what the job tests share. Sourced; needs UNMASK (the program) and UNMASK_SOURCE in the environment, as ctest sets them.
+set -euo pipefail
+: "${UNMASK:?run me through ctest, or set UNMASK to the program}" "${UNMASK_SOURCE:?set UNMASK_SOURCE to the source folder}"
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# skip REASON: exit 77 is shown as skipped, not as passed.
+skip() {
+    echo "SKIPPED: $*"
+    exit 77
+}
+
+need_detector() {
+    "$UNMASK" doctor 2>/dev/null | grep -q '^detector .*fingerprint' || skip "no detector: scripts/setup and scripts/build put it beside the program"
+}
+
+# portraits: sets the array `portraits` to the pictures of faces that set-up fetched.
+need_portraits() {
+    portraits=("$UNMASK_SOURCE"/share/unmask/portraits/*.*)
+    [ -e "${portraits[0]}" ] || skip "no portraits: scripts/setup fetches them to share/unmask/portraits"
+}
+
+# ranks N command...: under mpirun.
+ranks() {
+    local n=$1
+    shift
+    mpirun --bind-to none -n "$n" "$@"
+}
+
+# rc WANT command...: the command must exit with WANT; its output goes to $work/out and $work/err.
+rc() {
+    local want=$1 got=0
+    shift
+    "$@" >"$work/out" 2>"$work/err" || got=$?
+    [ "$got" = "$want" ] || {
+        cat "$work/out" "$work/err" >&2
+        fail "$* exited with $got, want $want"
+    }
+}
