@@ -34,6 +34,14 @@ static const char *const formats[] = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 static const char codecs[] = "h264,hevc,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,mpeg1video,mpeg2video,h263,flv,vp6f,vp8,vp9,libdav1d,av1,mjpeg,prores,dnxhd,png,"
                              "theora,rawvideo,ffv1,huffyuv,ffvhuff,utvideo,dvvideo,cinepak,svq3,qtrle";
 
+/* Leaving out frames that nobody wants. A packet of H.264 that no other frame refers to can be dropped before the decoder sees it; the others' pixels do not change. Which packet is which frame is known only
+ * if the container numbers them: a packet's number is its rank by presentation time, and that is certain once a packet was read ahead whose decoding time is not smaller (presentation never precedes decoding).
+ * Every frame that comes out is checked against its rank. At the first contradiction the file is read again from the start without leaving anything out, so a strange file costs time, never a wrong number. */
+#define QUEUE 64
+typedef struct ranked {
+    int64_t pts, rank;
+} ranked;
+
 typedef struct source {
     int fd;
     int64_t at, size;
@@ -77,16 +85,28 @@ struct um_vdec {
     bool size_changed, out_of_memory, by_request;
     int errors_in_a_row;
     int64_t frames_decoded, frames_damaged, frames_given, given_tainted;
+    int64_t last_given;     /* index, -1 = none */
+
+    bool leave_out, contradiction;
+    int nal_length_bytes;
+    AVPacket *queue[QUEUE]; /* read ahead, in decoding order: a ring */
+    int queue_at, n_queue;
+    bool queue_end;
+    int64_t last_dts;
+    ranked taken[QUEUE];    /* the last packets taken from the queue: a ring */
+    int64_t n_taken;
 };
 
 /* The first error that libav logs says more than its error codes: "moov atom not found". Kept for the row's message. */
 static char log_text[160];
 static bool log_too_large;
+static int64_t log_errors;
 
 static void log_catch(void *object, int level, const char *format, va_list args)
 {
     (void)object;
     if (level > AV_LOG_ERROR) return;
+    log_errors++;
     /* av_image_check_size2's words; there is no error code for a frame above max_pixels. */
     if (strncmp(format, "Picture size %ux%u", 18) == 0) log_too_large = true;
     if (log_text[0]) return;
@@ -358,24 +378,145 @@ static void number_frame(um_vdec *d)
 }
 
 /* Puts the stream's next packet into d->packet. False at the end. */
-static bool next_packet(um_vdec *d)
+static bool read_packet(um_vdec *d, AVPacket *p)
 {
     for (;;) {
-        av_packet_unref(d->packet);
-        int r = av_read_frame(d->fmt, d->packet);
+        av_packet_unref(p);
+        int r = av_read_frame(d->fmt, p);
         if (r < 0) {
             if (r == AVERROR(ENOMEM)) d->out_of_memory = true;
             if (r != AVERROR_EOF || d->src.failed) d->cut_short = true;
             return false;
         }
-        if (d->packet->stream_index != d->stream->index) continue;
-        if (packet_shown(d, d->packet)) d->n_packets++;
-        if (d->packet->flags & AV_PKT_FLAG_CORRUPT) {
+        if (p->stream_index != d->stream->index) continue;
+        if (packet_shown(d, p)) d->n_packets++;
+        if (p->flags & AV_PKT_FLAG_CORRUPT) {
             d->frames_damaged++;
             d->tainted = true;
         }
         return true;
     }
+}
+
+/* May unwanted frames of this stream be left out? */
+static void plan_leaving_out(um_vdec *d)
+{
+    const AVCodecParameters *p = d->stream->codecpar;
+    bool few = d->want.n_list >= 0 || d->want.frames.kind == UM_FRAMES_SPREAD || (d->want.frames.kind == UM_FRAMES_EVERY && d->want.frames.step > 1);
+    /* avcC: the fifth byte of the extradata holds the size of NAL lengths. */
+    if (!few || d->n_container < 0 || p->codec_id != AV_CODEC_ID_H264 || p->extradata_size < 7 || p->extradata[0] != 1) return;
+    d->leave_out = true;
+    d->nal_length_bytes = (p->extradata[4] & 3) + 1;
+    d->last_dts = INT64_MIN;
+}
+
+/* Does no other frame refer to this one, and is there nothing else in the packet (parameter sets) that matters later? */
+static bool packet_disposable(const um_vdec *d, const AVPacket *p)
+{
+    const uint8_t *at = p->data, *end = p->data + p->size;
+    bool slices = false;
+    while (end - at > d->nal_length_bytes) {
+        int64_t n = 0;
+        for (int i = 0; i < d->nal_length_bytes; i++) n = n << 8 | *at++;
+        if (n < 1 || n > end - at) return false;
+        int type = at[0] & 31, ref = at[0] >> 5 & 3;
+        if (type == 1 && ref == 0)
+            slices = true;
+        else if (type != 6 && type != 9 && type != 12) /* SEI, delimiter, filler */
+            return false;
+        at += n;
+    }
+    return slices && at == end;
+}
+
+static bool rank_wanted(const um_vdec *d, int64_t rank)
+{
+    if (d->want.n_list < 0) return um_frames_wants(&d->want.frames, rank, d->n_total);
+    int64_t lo = 0, hi = d->want.n_list;
+    while (lo < hi) {
+        int64_t mid = (lo + hi) / 2;
+        if (d->want.list[mid] < rank)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < d->want.n_list && d->want.list[lo] == rank;
+}
+
+/* The next packet for the decoder into d->packet, without those that can be left out. False at the end or when a contradiction shows. */
+static bool next_packet(um_vdec *d)
+{
+    if (!d->leave_out) return read_packet(d, d->packet);
+    for (;;) {
+        /* Read ahead until the number of the first in the queue is certain. */
+        const AVPacket *first = d->n_queue > 0 ? d->queue[d->queue_at] : NULL;
+        while (!d->queue_end && (!first || d->last_dts < first->pts)) {
+            if (d->n_queue == QUEUE) {
+                d->contradiction = true;
+                return false;
+            }
+            AVPacket **p = &d->queue[(d->queue_at + d->n_queue) % QUEUE];
+            if (!*p && !(*p = av_packet_alloc())) {
+                d->out_of_memory = true;
+                return false;
+            }
+            if (!read_packet(d, *p)) {
+                d->queue_end = true;
+                break;
+            }
+            if ((*p)->pts == AV_NOPTS_VALUE || (*p)->dts == AV_NOPTS_VALUE || (*p)->dts <= d->last_dts || (*p)->pts < (*p)->dts) {
+                d->contradiction = true;
+                return false;
+            }
+            d->last_dts = (*p)->dts;
+            d->n_queue++;
+            first = d->queue[d->queue_at];
+        }
+        if (d->n_queue == 0) return false;
+
+        av_packet_unref(d->packet);
+        av_packet_move_ref(d->packet, d->queue[d->queue_at]);
+        d->queue_at = (d->queue_at + 1) % QUEUE;
+        d->n_queue--;
+        if (!packet_shown(d, d->packet)) return true;
+        int64_t pts = d->packet->pts, rank = d->n_taken;
+        for (int64_t i = d->n_taken < QUEUE ? 0 : d->n_taken - QUEUE; i < d->n_taken; i++)
+            if (d->taken[i % QUEUE].pts > pts) rank--;
+        for (int i = 0; i < d->n_queue; i++) {
+            const AVPacket *q = d->queue[(d->queue_at + i) % QUEUE];
+            if (packet_shown(d, q) && q->pts < pts) rank++;
+        }
+        d->taken[d->n_taken++ % QUEUE] = (ranked){pts, rank};
+        if (rank_wanted(d, rank) || !packet_disposable(d, d->packet)) return true;
+        note_absent(d, pts);
+    }
+}
+
+/* Is the frame's number the rank of its packet? */
+static bool rank_agrees(const um_vdec *d)
+{
+    for (int64_t i = d->n_taken < QUEUE ? 0 : d->n_taken - QUEUE; i < d->n_taken; i++)
+        if (d->taken[i % QUEUE].pts == d->frame->pts) return d->taken[i % QUEUE].rank == d->frame_index;
+    return false;
+}
+
+static void drop_queue(um_vdec *d)
+{
+    for (int i = 0; i < QUEUE; i++) av_packet_free(&d->queue[i]);
+    d->queue_at = d->n_queue = 0;
+}
+
+/* Reads the file again from its start, leaving nothing out. */
+static void start_over(um_vdec *d)
+{
+    drop_queue(d);
+    avcodec_free_context(&d->codec);
+    av_packet_free(&d->packet);
+    av_frame_free(&d->frame);
+    close_input(d);
+    d->leave_out = d->contradiction = d->draining = d->tainted = d->cut_short = false;
+    d->n_packets = d->n_out = d->frames_decoded = d->frames_damaged = d->n_absent = d->errors_in_a_row = 0;
+    if (open_input(d) != UM_OK || open_codec(d) != UM_OK) d->cut_short = d->ended = true;
 }
 
 /* The next frame in display order into d->frame. False at the end. */
@@ -390,6 +531,10 @@ static bool next_frame(um_vdec *d)
                 break;
             }
             number_frame(d);
+            if (d->leave_out && !rank_agrees(d)) {
+                start_over(d);
+                continue;
+            }
             return true;
         }
         if (r == AVERROR_EOF) {
@@ -404,7 +549,16 @@ static bool next_frame(um_vdec *d)
                 break;
             }
             if (next_packet(d)) {
+                int64_t errors = log_errors;
                 r = avcodec_send_packet(d->codec, d->packet);
+                /* libav's HEVC decoder neither refuses nor flags damaged slices; it only says so. */
+                if (r >= 0 && log_errors > errors && d->codec->codec_id == AV_CODEC_ID_HEVC) {
+                    d->frames_damaged++;
+                    d->tainted = true;
+                }
+            } else if (d->contradiction) {
+                start_over(d);
+                continue;
             } else {
                 d->draining = true;
                 r = avcodec_send_packet(d->codec, NULL);
@@ -509,6 +663,17 @@ static void fill_info(const um_vdec *d, um_video_info *info)
     snprintf(info->container, sizeof info->container, "%s", d->fmt->iformat->name);
 }
 
+/* Did a file without a table of frames end before its time? Matroska writers note the length of each stream; elsewhere packets that the decoder refused at the very end tell. */
+static bool ends_early(const um_vdec *d)
+{
+    if (d->n_container >= 0) return false;
+    if (d->errors_in_a_row > 0 || d->n_absent > 0) return true;
+    const AVDictionaryEntry *e = av_dict_get(d->stream->metadata, "DURATION", NULL, 0);
+    int h, m;
+    double s;
+    return e && sscanf(e->value, "%d:%d:%lf", &h, &m, &s) == 3 && h >= 0 && m >= 0 && d->frame_s + 0.5 < h * 3600.0 + m * 60.0 + s;
+}
+
 static void finish(um_vdec *d, um_video_result *r)
 {
     *r = (um_video_result){.frames_given = d->frames_given, .frames_decoded = d->frames_decoded, .frames_damaged = d->frames_damaged};
@@ -519,13 +684,12 @@ static void finish(um_vdec *d, um_video_result *r)
         n += d->n_container - d->n_packets;
         d->cut_short = true;
     }
+    if (to_the_end && d->frames_decoded > 0 && ends_early(d)) d->cut_short = true;
     if (!to_the_end && d->n_container > n) n = d->n_container;
     if (d->want.n_list >= 0)
         r->frames_wanted = d->want.n_list;
     else
         r->frames_wanted = um_frames_count(&d->want.frames, d->n_total >= 0 ? d->n_total : n);
-    if (!to_the_end && !d->by_request) r->frames_wanted = r->frames_wanted; /* all wanted frames were passed */
-
     bool nothing_wanted = d->want.n_list == 0;
     if (d->out_of_memory) {
         r->status = UM_OOM;
@@ -536,7 +700,7 @@ static void finish(um_vdec *d, um_video_result *r)
         r->status = UM_UNREADABLE;
         snprintf(r->message, sizeof r->message, "read error after frame %lld", (long long)d->n_out - 1);
     } else if (d->frames_decoded == 0 && !d->by_request) {
-        r->status = log_too_large ? UM_TOO_LARGE : d->frames_damaged > 0 || d->cut_short ? UM_CORRUPT : UM_ZERO_FRAMES;
+        r->status = log_too_large ? UM_TOO_LARGE : d->frames_damaged > 0 || d->cut_short || log_text[0] ? UM_CORRUPT : UM_ZERO_FRAMES;
         snprintf(r->message, sizeof r->message, "not one frame could be decoded%s%.160s", log_text[0] ? ": " : "", log_text);
     } else if (d->size_changed) {
         r->status = UM_PARTIAL;
@@ -560,6 +724,7 @@ static void finish(um_vdec *d, um_video_result *r)
 
 static void release(um_vdec *d)
 {
+    drop_queue(d);
     avcodec_free_context(&d->codec);
     av_packet_free(&d->packet);
     av_frame_free(&d->frame);
@@ -590,7 +755,7 @@ um_status um_vdec_open(int fd, const um_vdec_want *want, const um_video_limits *
     d->limits = *limits;
     d->stopped = stopped;
     d->user = user;
-    d->n_total = -1;
+    d->n_total = d->last_given = -1;
     d->first_pts = AV_NOPTS_VALUE;
     d->src.fd = fd;
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
@@ -612,6 +777,7 @@ um_status um_vdec_open(int fd, const um_vdec_want *want, const um_video_limits *
             UM_GOTO_PASS(st, count_packets(d));
     }
     UM_GOTO_PASS(st, open_codec(d));
+    plan_leaving_out(d);
     if (want->n_list == 0) {
         UM_GOTO_PASS(st, set_size(d, d->stream->codecpar->width, d->stream->codecpar->height, info));
     } else {
@@ -650,8 +816,9 @@ um_status um_vdec_next(um_vdec *d, int64_t *index, double *time_s)
         }
         d->pending = false;
         if (end >= 0 && d->frame_index >= end) return UM_END;
-        if (is_wanted(d, d->frame_index)) break;
+        if (d->frame_index > d->last_given && is_wanted(d, d->frame_index)) break;
     }
+    d->last_given = d->frame_index;
     *index = d->frame_index;
     *time_s = d->frame_s;
     return UM_OK;
@@ -698,6 +865,8 @@ um_status um_vdec_convert(um_vdec *d, uint8_t *dst)
     if (d->tainted) d->given_tainted++;
     return UM_OK;
 }
+
+void um_vdec_stop(um_vdec *d) { d->by_request = true; }
 
 void um_vdec_close(um_vdec *d, um_video_result *result)
 {

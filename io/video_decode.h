@@ -31,5 +31,7 @@ um_status um_vdec_open(int fd, const um_vdec_want *want, const um_video_limits *
 um_status um_vdec_next(um_vdec *d, int64_t *index, double *time_s);
 /* The frame that um_vdec_next found, as RGB, turned upright, to dst: room->slot_bytes bytes, aligned to 64. UM_UNSUPPORTED_CODEC, UM_OOM. */
 um_status um_vdec_convert(um_vdec *d, uint8_t *dst);
+/* The caller wants no more: what is missing from here on is not the file's fault. */
+void um_vdec_stop(um_vdec *d);
 /* The result counts a frame as given when um_vdec_next returned it and um_vdec_convert succeeded. */
 void um_vdec_close(um_vdec *d, um_video_result *result);

@@ -36,9 +36,10 @@ for file in "${files[@]}"; do
     check "space at the end of the line" '[[:blank:]]$' "$file"
     check "carriage return" $'\r' "$file"
     check "a note to self: finish it or file an issue" '\b(TOD[O]|FIXM[E]|XX[X])\b' "$file"
-    # Folders of one machine. A temporary folder is asked of mktemp.
-    check "path of one machine" '(^|[^A-Za-z0-9_.$}/-])/(wor[k]|hom[e]|roo[t]|opt/pee[r])/[A-Za-z0-9_.]' "$file"
-    check "fixed temporary path: use mktemp" '(^|[^A-Za-z0-9_.$}/-])/tm[p]/' "$file"
+    # Folders of one machine; "$dir"/x is none. A temporary folder is asked of mktemp, or mkdtemp with its XXXXXX.
+    start='(^|[^A-Za-z0-9_.$}/"-]|(^|[^A-Za-z0-9_}])")'
+    check "path of one machine" "$start/(wor[k]|hom[e]|roo[t]|opt/pee[r])/[A-Za-z0-9_.]" "$file"
+    check "fixed temporary path: use mktemp" "$start/tm[p]/([^X]|X[^X])*\$" "$file"
     [ -z "$(tail -c 1 "$file")" ] || say "$file: no newline at the end"
     lines=$(wc -l <"$file")
     if [ "$lines" -gt 700 ] && ! grep -qF -- "$file: " tests/lint/long_files.txt 2>/dev/null; then

@@ -18,6 +18,8 @@ fresh() {
 int f(void) { return MPI_Abort(MPI_COMM_WORLD, 1) + snprintf(0, 0, "exit(1)"); }
 END
     printf '#include "io/a.h"\n#include <hdf5.h>\n' >"$dir/tree/io/a.c"
+    # shellcheck disable=SC2016 # text of a script
+    printf 'ls "$dir"/root/x "$dir/work/x"; dir="/%s/unmask-XXXXXX"\n' tmp >"$dir/tree/tests/a.sh"
     printf '#include "io/a.h"\n#include "mpi/a.h"\nint main(void) { printf("x"); exit(0); }\n' >"$dir/tree/jobs/a.c"
 }
 
@@ -60,6 +62,7 @@ refused lint_style.sh src/b.c 'int x;'
 refused lint_style.sh src/b.h '/* b.h: no pragma. */\nint x;\n'
 refused lint_style.sh io/b.h '#pragma once\nint x;\n'
 refused lint_style.sh scripts/b 'cp x /wo''rk/x\n'
+refused lint_style.sh scripts/b 'cp x "/wo''rk/x"\n'
 refused lint_style.sh scripts/b 'cp x /tm''p/x\n'
 refused lint_style.sh src/b.c "$(yes 'int x;' | head -n 701)\\n"
 [ "$failed" = 0 ] && echo "every rule was broken once and seen"
