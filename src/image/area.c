@@ -2,12 +2,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef float f32x4 __attribute__((vector_size(16)));
 
-um_status um_area_build(um_area *a, const um_image *rgb)
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
+typedef uint16_t u16x8 __attribute__((vector_size(16)));
+
+enum { HUGE_PAGE = 2 << 20 };
+
+um_status um_area_begin(um_area *a, const um_image *rgb)
 {
     int w = rgb->width_px, h = rgb->height_px;
     if ((int64_t)w * h > UM_AREA_MAX_PIXELS)
@@ -15,25 +21,35 @@ um_status um_area_build(um_area *a, const um_image *rgb)
     size_t row = (size_t)(w + 1) * 4, need = row * (size_t)(h + 1);
     if (need > a->cap) {
         um_area_release(a);
-        a->sum = aligned_alloc(64, (need * sizeof(uint32_t) + 63) & ~(size_t)63);
+        size_t bytes = (need * sizeof(uint32_t) + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+        a->sum = aligned_alloc(HUGE_PAGE, bytes);
         if (a->sum == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the area sums of %dx%d", w, h);
-        a->cap = need;
+        madvise(a->sum, bytes, MADV_HUGEPAGE); /* windows jump between rows: fewer page walks; only a wish */
+        a->cap = bytes / sizeof(uint32_t);
     }
     a->width_px = w;
     a->height_px = h;
     memset(a->sum, 0, row * sizeof(uint32_t));
-    for (int y = 0; y < h; y++) {
-        const uint8_t *p = rgb->data + (size_t)y * rgb->stride;
-        const u32x4 *above = (const u32x4 *)(const void *)(a->sum + (size_t)y * row);
-        u32x4 *out = (u32x4 *)(void *)(a->sum + (size_t)(y + 1) * row);
-        u32x4 left = {0};
-        out[0] = left;
-        for (int x = 0; x < w; x++, p += 3) {
-            left += (u32x4){p[0], p[1], p[2], 0};
-            out[x + 1] = above[x + 1] + left;
-        }
-    }
     return UM_OK;
+}
+
+void um_area_add_row(um_area *a, const um_image *rgb, int y)
+{
+    const int w = rgb->width_px;
+    const uint8_t *p = rgb->data + (size_t)y * rgb->stride;
+    const u32x4 *above = (const u32x4 *)(const void *)(a->sum + (size_t)y * (size_t)(w + 1) * 4);
+    u32x4 *out = (u32x4 *)(void *)(a->sum + (size_t)(y + 1) * (size_t)(w + 1) * 4);
+    u32x4 left = {0};
+    out[0] = left;
+    int x = 0;
+    for (; x < w - 1; x++, p += 3) { /* four bytes at a time: the fourth belongs to the next pixel */
+        u8x16 bytes = {0};
+        memcpy(&bytes, p, 4);
+        u16x8 shorts = (u16x8)__builtin_shuffle(bytes, (u8x16){0}, (u8x16){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+        left += (u32x4)__builtin_shuffle(shorts, (u16x8){0}, (u16x8){0, 8, 1, 9, 2, 10, 3, 11});
+        out[x + 1] = above[x + 1] + left;
+    }
+    out[w] = above[w] + left + (u32x4){p[0], p[1], p[2], 0};
 }
 
 void um_area_release(um_area *a)
@@ -42,43 +58,58 @@ void um_area_release(um_area *a)
     *a = (um_area){0};
 }
 
-void um_area_windows(int start, int n_in, int n_out, int *lo, int *hi)
+void um_area_windows(int start, int n_in, int n_out, um_area_window *out)
 {
     for (int i = 0; i < n_out; i++) {
-        lo[i] = start + (int)((int64_t)i * n_in / n_out);
-        hi[i] = start + (int)(((int64_t)(i + 1) * n_in + n_out - 1) / n_out);
+        int lo = (int)((int64_t)i * n_in / n_out), hi = (int)(((int64_t)(i + 1) * n_in + n_out - 1) / n_out);
+        out[i] = (um_area_window){start + lo, start + hi, 1.0f / (float)(hi - lo)};
     }
 }
 
-static inline f32x4 window(const u32x4 *top, const u32x4 *bottom, int lo, int hi, float rows)
+/* (mean - 127.5) / 128 of one window; `unit` is 1 / (128 * rows). The sum of a window is exact and below 2^31. */
+static inline f32x4 window(const u32x4 *top, const u32x4 *bottom, um_area_window x, float unit)
 {
-    i32x4 sum = (i32x4)(bottom[hi] - bottom[lo] - top[hi] + top[lo]);
-    f32x4 mean = __builtin_convertvector(sum, f32x4) / (rows * (float)(hi - lo));
-    return (mean - 127.5f) * 0.0078125f;
+    i32x4 sum = (i32x4)((bottom[x.hi] - top[x.hi]) - (bottom[x.lo] - top[x.lo]));
+    return __builtin_convertvector(sum, f32x4) * (unit * x.inverse) - 0.99609375f;
 }
 
-void um_area_row_planar(const um_area *a, int y0, int y1, const int *lo, const int *hi, int n, float *const plane[3])
+static const u32x4 *table_row(const um_area *a, int y)
 {
-    size_t row = (size_t)(a->width_px + 1) * 4;
-    const u32x4 *top = (const u32x4 *)(const void *)(a->sum + (size_t)y0 * row), *bottom = (const u32x4 *)(const void *)(a->sum + (size_t)y1 * row);
-    float rows = (float)(y1 - y0);
-    for (int i = 0; i < n; i++) {
-        f32x4 v = window(top, bottom, lo[i], hi[i], rows);
-        plane[0][i] = v[0];
-        plane[1][i] = v[1];
-        plane[2][i] = v[2];
+    return (const u32x4 *)(const void *)(a->sum + (size_t)y * (size_t)(a->width_px + 1) * 4);
+}
+
+void um_area_row_planar(const um_area *a, um_area_window y, const um_area_window *x, int n, float *const plane[3])
+{
+    const u32x4 *top = table_row(a, y.lo), *bottom = table_row(a, y.hi);
+    float *r = plane[0], *g = plane[1], *b = plane[2];
+    float unit = 0.0078125f * y.inverse;
+    int i = 0;
+    for (; i + 4 <= n; i += 4) {
+        f32x4 v0 = window(top, bottom, x[i], unit), v1 = window(top, bottom, x[i + 1], unit), v2 = window(top, bottom, x[i + 2], unit),
+              v3 = window(top, bottom, x[i + 3], unit);
+        /* Four pixels of three channels become three runs of four. */
+        f32x4 rg01 = __builtin_shuffle(v0, v1, (i32x4){0, 4, 1, 5}), rg23 = __builtin_shuffle(v2, v3, (i32x4){0, 4, 1, 5});
+        f32x4 b01 = __builtin_shuffle(v0, v1, (i32x4){2, 6, 3, 7}), b23 = __builtin_shuffle(v2, v3, (i32x4){2, 6, 3, 7});
+        f32x4 red = __builtin_shuffle(rg01, rg23, (i32x4){0, 1, 4, 5}), green = __builtin_shuffle(rg01, rg23, (i32x4){2, 3, 6, 7});
+        f32x4 blue = __builtin_shuffle(b01, b23, (i32x4){0, 1, 4, 5});
+        memcpy(r + i, &red, sizeof red);
+        memcpy(g + i, &green, sizeof green);
+        memcpy(b + i, &blue, sizeof blue);
+    }
+    for (; i < n; i++) {
+        f32x4 v = window(top, bottom, x[i], unit);
+        r[i] = v[0];
+        g[i] = v[1];
+        b[i] = v[2];
     }
 }
 
-void um_area_row_packed(const um_area *a, int y0, int y1, const int *lo, const int *hi, int n, float *out)
+void um_area_row_packed(const um_area *a, um_area_window y, const um_area_window *x, int n, float *out)
 {
-    size_t row = (size_t)(a->width_px + 1) * 4;
-    const u32x4 *top = (const u32x4 *)(const void *)(a->sum + (size_t)y0 * row), *bottom = (const u32x4 *)(const void *)(a->sum + (size_t)y1 * row);
-    float rows = (float)(y1 - y0);
-    for (int i = 0; i < n; i++) {
-        f32x4 v = window(top, bottom, lo[i], hi[i], rows);
-        out[3 * i] = v[0];
-        out[3 * i + 1] = v[1];
-        out[3 * i + 2] = v[2];
+    const u32x4 *top = table_row(a, y.lo), *bottom = table_row(a, y.hi);
+    float unit = 0.0078125f * y.inverse;
+    for (int i = 0; i < n; i++) { /* the fourth lane is overwritten by the next pixel */
+        f32x4 v = window(top, bottom, x[i], unit);
+        memcpy(out + 3 * i, &v, sizeof v);
     }
 }

@@ -10,18 +10,26 @@
 #define UM_AREA_MAX_PIXELS 16800000 /* of the picture; at 16 bytes each the table stays below 270 MB */
 
 typedef struct um_area {
-    uint32_t *sum; /* (height + 1, width + 1, 4): R, G, B, 0 of all pixels above and to the left; 64-byte aligned */
+    uint32_t *sum; /* (height + 1, width + 1, 4): R, G, B of all pixels above and to the left, and a number without meaning; aligned */
     size_t cap;    /* numbers allocated */
     int width_px, height_px;
 } um_area;
 
-/* Fills the table from an RGB picture; its memory is kept and grown. Errors: UM_NO_MEMORY, UM_TOO_LARGE. */
-um_status um_area_build(um_area *a, const um_image *rgb);
+/* Makes room for the table of an RGB picture and clears its first row; memory is kept and grown. Errors: UM_NO_MEMORY, UM_TOO_LARGE. */
+um_status um_area_begin(um_area *a, const um_image *rgb);
+/* Adds row y of the picture; rows come in order. Windows that end at or above row y + 1 can be read from then on. */
+void um_area_add_row(um_area *a, const um_image *rgb, int y);
 void um_area_release(um_area *a);
 
-/* One axis of a resampling: for each of n outputs the window [lo, hi), as offset from `start`. lo and hi have room for n. */
-void um_area_windows(int start, int n_in, int n_out, int *lo, int *hi);
-/* One output row: the mean over rows [y0, y1) and columns [lo[i], hi[i]), each channel as (mean - 127.5) / 128, into three planes of n floats. */
-void um_area_row_planar(const um_area *a, int y0, int y1, const int *lo, const int *hi, int n, float *const plane[3]);
-/* The same, interleaved: n pixels of 3 floats. */
-void um_area_row_packed(const um_area *a, int y0, int y1, const int *lo, const int *hi, int n, float *out);
+/* One output pixel's share of an axis. */
+typedef struct um_area_window {
+    int lo, hi;    /* [lo, hi) in the picture */
+    float inverse; /* 1 / (hi - lo) */
+} um_area_window;
+
+/* The windows of a resampling of n_in pixels, the first of which is at `start`, to n_out. */
+void um_area_windows(int start, int n_in, int n_out, um_area_window *out);
+/* One output row: the mean over the rows of `y` and the columns of each x[i], each channel as (mean - 127.5) / 128, into three planes of n floats. */
+void um_area_row_planar(const um_area *a, um_area_window y, const um_area_window *x, int n, float *const plane[3]);
+/* The same, interleaved: n pixels of 3 floats; writes one float past the end. */
+void um_area_row_packed(const um_area *a, um_area_window y, const um_area_window *x, int n, float *out);

@@ -1,5 +1,6 @@
 #include "src/models/mtcnn.h"
 
+#include "src/image/area.h"
 #include "src/models/mtcnn_boxes.h"
 #include "src/models/mtcnn_kernels.h"
 
@@ -52,7 +53,6 @@ enum {
     MIN_FACE_PX = 20, /* facenet-pytorch's default; the pyramid starts at 12/20 */
     CELL_PX = 12,     /* what P-net looks at */
     MAX_LEVELS = 32,
-    MAX_SIDE = 24 + UM_IMAGE_MAX_SIDE * CELL_PX / MIN_FACE_PX,
     MAX_LAYERS = 6,
     PAD = 16 /* floats after a map that a kernel may touch */
 };
@@ -69,7 +69,7 @@ typedef struct net_shape {
 } net_shape;
 static const net_shape RNET_SHAPE = {24, 3, {{24, 3, 3, 28, 3}, {11, 28, 3, 48, 3}, {4, 48, 2, 64, 0}}, 576, 128, 2, {2, 4}};
 static const net_shape ONET_SHAPE = {48, 4, {{48, 3, 3, 32, 3}, {23, 32, 3, 64, 3}, {10, 64, 3, 64, 2}, {4, 64, 2, 128, 0}}, 1152, 256, 3, {2, 4, 10}};
-enum { MAX_HEADS = 16 };
+enum { MAX_HEADS = 16, MAX_CROP = 48 };
 
 typedef struct crop_net {
     const net_shape *shape;
@@ -83,6 +83,15 @@ typedef struct floats {
     size_t cap;
 } floats;
 
+/* One size of the pyramid. */
+typedef struct pyramid_level {
+    float scale;
+    int width_px, height_px;
+    size_t stride, at;  /* rows of its planes (3, height, stride) in the pyramid's memory */
+    um_area_window *x, *y;
+    int made;           /* rows so far */
+} pyramid_level;
+
 struct um_mtcnn {
     const um_mtcnn_kernels *k;
     um_pnet pnet;
@@ -95,7 +104,11 @@ struct um_mtcnn {
     floats pnet_work, map[2], feature, hidden, head;
     uint32_t *dense_offset;
     size_t dense_cap;
-    int *windows; /* (4, MAX side of this picture) */
+    int width_px, height_px; /* of the picture the levels are planned for */
+    int n_levels;
+    pyramid_level levels[MAX_LEVELS];
+    floats pyramid; /* all levels */
+    um_area_window *windows;
     size_t windows_cap;
 };
 
@@ -301,6 +314,7 @@ void um_mtcnn_free(um_mtcnn *net)
     free(net->hidden.p);
     free(net->head.p);
     free(net->dense_offset);
+    free(net->pyramid.p);
     free(net->windows);
     free(net);
 }
@@ -323,37 +337,79 @@ static float sieve(double p)
     return (float)(log(p / (1 - p)) - 1e-3 * (1 + 1 / (1 - p) * 1e-4));
 }
 
-static um_status windows_reserve(um_mtcnn *net, size_t n)
+/* Sizes, windows and memory of the pyramid; nothing to do when the picture has the size of the last one. */
+static um_status plan_levels(um_mtcnn *net, int w, int h)
 {
-    if (4 * n <= net->windows_cap) return UM_OK;
-    free(net->windows);
-    net->windows_cap = 0;
-    net->windows = malloc(4 * n * sizeof *net->windows);
-    if (net->windows == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the face detector");
-    net->windows_cap = 4 * n;
+    if (net->width_px == w && net->height_px == h) return UM_OK;
+    net->width_px = net->height_px = 0;
+    double scale = (double)CELL_PX / MIN_FACE_PX, least_side = (w < h ? w : h) * scale;
+    size_t n_windows = 0, n_floats = 0;
+    int n = 0, widest = 0;
+    for (; least_side >= CELL_PX && n < MAX_LEVELS; scale *= PYRAMID_FACTOR, least_side *= PYRAMID_FACTOR, n++) {
+        pyramid_level *l = &net->levels[n];
+        *l = (pyramid_level){.scale = (float)scale, .width_px = (int)(w * scale + 1), .height_px = (int)(h * scale + 1), .at = n_floats};
+        l->stride = ((size_t)l->width_px + 15) & ~(size_t)15;
+        n_floats += 3 * l->stride * (size_t)l->height_px;
+        n_windows += (size_t)l->width_px + (size_t)l->height_px;
+        if (l->width_px > widest) widest = l->width_px;
+    }
+    net->n_levels = n;
+    if (n == 0) return UM_OK;
+    UM_PASS(floats_reserve(&net->pyramid, n_floats + UM_PNET_SLACK));
+    UM_PASS(floats_reserve(&net->pnet_work, net->k->pnet_work(widest)));
+    if (n_windows > net->windows_cap) {
+        free(net->windows);
+        net->windows_cap = 0;
+        net->windows = malloc(n_windows * sizeof *net->windows);
+        if (net->windows == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the face detector");
+        net->windows_cap = n_windows;
+    }
+    um_area_window *next = net->windows;
+    for (int i = 0; i < n; i++) {
+        pyramid_level *l = &net->levels[i];
+        l->x = next;
+        l->y = next + l->width_px;
+        next = l->y + l->height_px;
+        um_area_windows(0, w, l->width_px, l->x);
+        um_area_windows(0, h, l->height_px, l->y);
+    }
+    net->width_px = w;
+    net->height_px = h;
     return UM_OK;
 }
 
-static um_status first_stage(um_mtcnn *net, int w, int h, double threshold)
+/* Area sums and all levels in one sweep over the rows, so that a level's row is read from the sums while they are in the cache. */
+static um_status make_levels(um_mtcnn *net, const um_image *rgb)
 {
-    double m = 12.0 / MIN_FACE_PX, least_side = (w < h ? w : h) * m, scale = m;
+    UM_PASS(plan_levels(net, rgb->width_px, rgb->height_px));
+    UM_PASS(um_area_begin(&net->area, rgb));
+    for (int i = 0; i < net->n_levels; i++) net->levels[i].made = 0;
+    for (int y = 0; y < rgb->height_px; y++) {
+        um_area_add_row(&net->area, rgb, y);
+        for (int i = 0; i < net->n_levels; i++) {
+            pyramid_level *l = &net->levels[i];
+            for (; l->made < l->height_px && l->y[l->made].hi <= y + 1; l->made++) {
+                float *plane[3];
+                for (int c = 0; c < 3; c++) plane[c] = net->pyramid.p + l->at + ((size_t)c * (size_t)l->height_px + (size_t)l->made) * l->stride;
+                um_area_row_planar(&net->area, l->y[l->made], l->x, l->width_px, plane);
+            }
+        }
+    }
+    return UM_OK;
+}
+
+static um_status first_stage(um_mtcnn *net, double threshold)
+{
     um_boxes *all = &net->all;
     all->n = 0;
-    for (; least_side >= CELL_PX; scale *= PYRAMID_FACTOR, least_side *= PYRAMID_FACTOR) {
-        int lh = (int)(h * scale + 1), lw = (int)(w * scale + 1);
-        UM_PASS(windows_reserve(net, (size_t)(lw > lh ? lw : lh)));
-        size_t n = net->windows_cap / 4;
-        int *row_lo = net->windows, *row_hi = row_lo + n, *col_lo = row_hi + n, *col_hi = col_lo + n;
-        um_area_windows(0, h, lh, row_lo, row_hi);
-        um_area_windows(0, w, lw, col_lo, col_hi);
-        UM_PASS(floats_reserve(&net->pnet_work, net->k->pnet_work(lw)));
+    for (int v = 0; v < net->n_levels; v++) {
+        const pyramid_level *l = &net->levels[v];
         net->hits.n = 0;
-        UM_PASS(net->k->pnet_level(&net->pnet, net->pnet_work.p, &net->area, row_lo, row_hi, col_lo, col_hi, lh, lw, sieve(threshold), &net->hits));
-
+        UM_PASS(net->k->pnet_level(&net->pnet, net->pnet_work.p, net->pyramid.p + l->at, l->stride, l->height_px, l->width_px, sieve(threshold), &net->hits));
         um_boxes *b = &net->level;
         b->n = 0;
         UM_PASS(um_boxes_reserve(b, net->hits.n));
-        float s = (float)scale;
+        float s = l->scale;
         for (size_t i = 0; i < net->hits.n; i++) {
             const um_pnet_hit *hit = &net->hits.hit[i];
             float p = probability(hit->logit);
@@ -364,7 +420,7 @@ static um_status first_stage(um_mtcnn *net, int w, int h, double threshold)
                           .x1 = floorf((float)(2 * hit->x + CELL_PX) / s),
                           .y1 = floorf((float)(2 * hit->y + CELL_PX) / s),
                           .p = p,
-                          .order = (uint32_t)hit->y * (uint32_t)lw + (uint32_t)hit->x};
+                          .order = (uint32_t)hit->y * (uint32_t)l->width_px + (uint32_t)hit->x};
             memcpy(o->shift, hit->box, sizeof o->shift);
         }
         um_boxes_sort(b);
@@ -407,11 +463,11 @@ static um_status crop_stage(um_mtcnn *net, const crop_net *c, int w, int h)
         um_rect r;
         if (!um_box_pad(&all->box[i], w, h, &r)) continue;
         all->box[n] = all->box[i];
-        int row_lo[48], row_hi[48], col_lo[48], col_hi[48];
-        um_area_windows(r.y0, r.y1 - r.y0, side, row_lo, row_hi);
-        um_area_windows(r.x0, r.x1 - r.x0, side, col_lo, col_hi);
+        um_area_window wx[MAX_CROP], wy[MAX_CROP];
+        um_area_windows(r.x0, r.x1 - r.x0, side, wx);
+        um_area_windows(r.y0, r.y1 - r.y0, side, wy);
         float *in = net->map[0].p, *out = net->map[1].p;
-        for (int y = 0; y < side; y++) um_area_row_packed(&net->area, row_lo[y], row_hi[y], col_lo, col_hi, side, in + (size_t)y * (size_t)side * 3);
+        for (int y = 0; y < side; y++) um_area_row_packed(&net->area, wy[y], wx, side, in + (size_t)y * (size_t)side * 3);
         for (int l = 0; l < s->n_convs; l++) {
             const conv_shape *v = &s->conv[l];
             int made = v->side_in - v->k + 1;
@@ -432,7 +488,7 @@ static um_status crop_stage(um_mtcnn *net, const crop_net *c, int w, int h)
 }
 
 /* Keeps the boxes that pass, with their new probability and shift, in their order. */
-static void keep_passed(um_mtcnn *net, double threshold, int *head_of)
+static void keep_passed(um_mtcnn *net, double threshold)
 {
     um_boxes *all = &net->all;
     int n = 0;
@@ -444,7 +500,7 @@ static void keep_passed(um_mtcnn *net, double threshold, int *head_of)
         b.p = p;
         b.order = (uint32_t)n;
         memcpy(b.shift, h + 2, sizeof b.shift);
-        if (head_of != NULL) head_of[n] = i;
+        b.head = i;
         all->box[n++] = b;
     }
     all->n = n;
@@ -465,12 +521,12 @@ um_status um_mtcnn_detect(um_mtcnn *net, const um_image *rgb, const um_threshold
     int w = rgb->width_px, h = rgb->height_px;
     um_boxes *all = &net->all;
     out->n = 0;
-    UM_PASS(um_area_build(&net->area, rgb));
-    UM_PASS(first_stage(net, w, h, t->p));
+    UM_PASS(make_levels(net, rgb));
+    UM_PASS(first_stage(net, t->p));
     if (all->n == 0) return UM_OK;
 
     UM_PASS(crop_stage(net, &net->rnet, w, h));
-    keep_passed(net, t->r, NULL);
+    keep_passed(net, t->r);
     um_boxes_sort(all);
     um_boxes_nms(all, 0.7);
     for (int i = 0; i < all->n; i++) {
@@ -480,9 +536,7 @@ um_status um_mtcnn_detect(um_mtcnn *net, const um_image *rgb, const um_threshold
     if (all->n == 0) return UM_OK;
 
     UM_PASS(crop_stage(net, &net->onet, w, h));
-    UM_PASS(windows_reserve(net, (size_t)all->n));
-    keep_passed(net, t->o, net->windows);
-    for (int i = 0; i < all->n; i++) all->box[i].head = net->windows[i];
+    keep_passed(net, t->o);
     /* Landmarks are relative to the box before its shift. */
     UM_PASS(faces_reserve(out, all->n));
     for (int i = 0; i < all->n; i++) {

@@ -9,17 +9,16 @@
 enum {
     CHUNK = 48,        /* output pixels of a row that are carried through a convolution together: three, six or twelve registers */
     RING = 8,          /* rows of a map kept: a group of four outputs needs six */
-    SLACK = CHUNK + 32 /* floats after a row that a chunk may read or write */
+    SLACK = UM_PNET_SLACK /* floats after a row that a chunk may read or write */
 };
 
 /* Outputs (channels) x registers of pixels that stay in registers while the sums run: bounded by 32 (AVX-512) or 16 registers. */
 #if defined(UM_ISA_avx512)
-enum { REGS = 3, BLOCK_10 = 5, BLOCK = 8 };
-#elif defined(UM_ISA_avx2)
-enum { REGS = 2, BLOCK_10 = 5, BLOCK = 4 };
+enum { BLOCK_10 = 5, BLOCK = 8 };
 #else
-enum { REGS = 2, BLOCK_10 = 5, BLOCK = 4 };
+enum { BLOCK_10 = 5, BLOCK = 4 };
 #endif
+enum { REGS_MAX = 3 };
 #define UNROLL _Pragma("GCC unroll 16")
 
 static int block_of(int n_out) { return n_out == 10 ? BLOCK_10 : BLOCK; }
@@ -43,17 +42,21 @@ static size_t pnet_pack(int n_in, int n_out, const float *weight, float *packed)
     return at;
 }
 
-/* Four output rows of one chunk. in: channel c's row r at in + c * in_channel + row[r]; out: channel k's row r at out + k * out_channel + r * out_row. */
-UM_INLINE void conv_chunk(const int n_in, const int n_out, const int block, const float *in, size_t in_channel, const size_t row[6], const float *w,
+/* Four output rows of one chunk of `parts` * 16 pixels. in: channel c's row r at in + c * in_channel + row[r]; out: channel k's row r at out + k * out_channel + r * out_row. */
+UM_INLINE void conv_chunk(const int n_in, const int n_out, const int block, const int parts, const float *in, size_t in_channel, const size_t row[6], const float *w,
                           const float *bias, const float *slope, float *out, size_t out_channel, size_t out_row)
 {
     float u[6][16][CHUNK + 16] __attribute__((aligned(64)));
     float m[6][BLOCK > BLOCK_10 ? BLOCK : BLOCK_10][CHUNK] __attribute__((aligned(64)));
     const um_v c2 = um_v_set(2), c4 = um_v_set(4), c5 = um_v_set(-5), c8 = um_v_set(8), m4 = um_v_set(-4), m2 = um_v_set(-2);
 
+    const int n = parts * 16;
+    /* Registers of pixels per block: with AVX-512 the whole chunk; else two, or one where the count is odd. */
+    const int regs = UM_VL == 16 ? parts : n / UM_VL % 2 == 0 ? 2 : 1;
+
     for (int c = 0; c < n_in; c++) {
         const float *p = in + (size_t)c * in_channel;
-        for (int x = 0; x < CHUNK + 2; x += UM_VL) {
+        for (int x = 0; x < n + 2; x += UM_VL) {
             um_v d0 = um_v_load(p + row[0] + x), d1 = um_v_load(p + row[1] + x), d2 = um_v_load(p + row[2] + x), d3 = um_v_load(p + row[3] + x),
                  d4 = um_v_load(p + row[4] + x), d5 = um_v_load(p + row[5] + x);
             um_v even = um_v_fma(d2, m4, d4), odd = um_v_fma(d1, m4, d3), near = um_v_sub(d4, d2), far = um_v_sub(d3, d1);
@@ -67,30 +70,30 @@ UM_INLINE void conv_chunk(const int n_in, const int n_out, const int block, cons
     }
     for (int k = 0; k < n_out; k += block) {
         for (int f = 0; f < 6; f++, w += n_in * 3 * block)
-            for (int x = 0; x < CHUNK; x += REGS * UM_VL) {
-                um_v acc[8][REGS];
+            for (int x = 0; x < n; x += regs * UM_VL) {
+                um_v acc[8][REGS_MAX];
                 /* Frequency 1 reaches all four rows with factor 1: the bias enters there. */
-                UNROLL for (int b = 0; b < block; b++) UNROLL for (int r = 0; r < REGS; r++) acc[b][r] = um_v_set(f == 1 ? bias[k + b] : 0);
+                UNROLL for (int b = 0; b < block; b++) UNROLL for (int r = 0; r < regs; r++) acc[b][r] = um_v_set(f == 1 ? bias[k + b] : 0);
                 const float *q = w;
                 for (int c = 0; c < n_in; c++) {
                     const float *p = &u[f][c][x];
                     UNROLL for (int s = 0; s < 3; s++, q += block)
                     {
-                        um_v v[REGS];
-                        UNROLL for (int r = 0; r < REGS; r++) v[r] = um_v_load(p + s + r * UM_VL);
+                        um_v v[REGS_MAX];
+                        UNROLL for (int r = 0; r < regs; r++) v[r] = um_v_load(p + s + r * UM_VL);
                         UNROLL for (int b = 0; b < block; b++)
                         {
                             um_v t = um_v_set(q[b]);
-                            UNROLL for (int r = 0; r < REGS; r++) acc[b][r] = um_v_fma(v[r], t, acc[b][r]);
+                            UNROLL for (int r = 0; r < regs; r++) acc[b][r] = um_v_fma(v[r], t, acc[b][r]);
                         }
                     }
                 }
-                UNROLL for (int b = 0; b < block; b++) UNROLL for (int r = 0; r < REGS; r++) um_v_store(&m[f][b][x + r * UM_VL], acc[b][r]);
+                UNROLL for (int b = 0; b < block; b++) UNROLL for (int r = 0; r < regs; r++) um_v_store(&m[f][b][x + r * UM_VL], acc[b][r]);
             }
         for (int b = 0; b < block; b++) {
             float *o = out + (size_t)(k + b) * out_channel;
             um_v a = um_v_set(slope[k + b]);
-            for (int x = 0; x < CHUNK; x += UM_VL) {
+            for (int x = 0; x < n; x += UM_VL) {
                 um_v m1 = um_v_load(&m[1][b][x]), mm2 = um_v_load(&m[2][b][x]), m3 = um_v_load(&m[3][b][x]), mm4 = um_v_load(&m[4][b][x]);
                 um_v s1 = um_v_add(m1, mm2), t1 = um_v_sub(m1, mm2), s3 = um_v_add(m3, mm4), t3 = um_v_sub(m3, mm4);
                 um_v y0 = um_v_add(um_v_add(um_v_load(&m[0][b][x]), s1), s3);
@@ -106,27 +109,33 @@ UM_INLINE void conv_chunk(const int n_in, const int n_out, const int block, cons
     }
 }
 
-/* Not inlined into each other: each is one loop nest with its constants known. */
-__attribute__((noinline)) static void conv1_chunk(const um_pnet *n, const float *in, size_t in_channel, const size_t row[6], float *out, size_t out_channel,
-                                                  size_t out_row)
-{
-    conv_chunk(3, 10, BLOCK_10, in, in_channel, row, n->w1, n->b1, n->a1, out, out_channel, out_row);
-}
-__attribute__((noinline)) static void conv2_chunk(const um_pnet *n, const float *in, size_t in_channel, const size_t row[6], float *out, size_t out_channel,
-                                                  size_t out_row)
-{
-    conv_chunk(10, 16, BLOCK, in, in_channel, row, n->w2, n->b2, n->a2, out, out_channel, out_row);
-}
-__attribute__((noinline)) static void conv3_chunk(const um_pnet *n, const float *in, size_t in_channel, const size_t row[6], float *out, size_t out_channel,
-                                                  size_t out_row)
-{
-    conv_chunk(16, 32, BLOCK, in, in_channel, row, n->w3, n->b3, n->a3, out, out_channel, out_row);
-}
+/* The convolutions, each for one, two or three sixteens of pixels, so that narrow maps and right edges cost little more than they must. Not inlined into each
+ * other: each is one loop nest with its constants known. */
+typedef void chunk_fn(const um_pnet *n, const float *in, size_t in_channel, const size_t row[6], float *out, size_t out_channel, size_t out_row);
+#define CONV(i, parts, n_in, n_out, block)                                                                                                        \
+    __attribute__((noinline)) static void conv##i##_##parts(const um_pnet *n, const float *in, size_t in_channel, const size_t row[6], float *out, \
+                                                            size_t out_channel, size_t out_row)                                                   \
+    {                                                                                                                                             \
+        conv_chunk(n_in, n_out, block, parts, in, in_channel, row, n->w##i, n->b##i, n->a##i, out, out_channel, out_row);                         \
+    }
+CONV(1, 1, 3, 10, BLOCK_10)
+CONV(1, 2, 3, 10, BLOCK_10)
+CONV(1, 3, 3, 10, BLOCK_10)
+CONV(2, 1, 10, 16, BLOCK)
+CONV(2, 2, 10, 16, BLOCK)
+CONV(2, 3, 10, 16, BLOCK)
+CONV(3, 1, 16, 32, BLOCK)
+CONV(3, 2, 16, 32, BLOCK)
+CONV(3, 3, 16, 32, BLOCK)
+static chunk_fn *const CONV1[3] = {conv1_1, conv1_2, conv1_3}, *const CONV2[3] = {conv2_1, conv2_2, conv2_3}, *const CONV3[3] = {conv3_1, conv3_2, conv3_3};
+
+/* Index into CONV* for what is left of a row of n from x on. */
+static int parts_at(int x, int n) { return n - x > 32 ? 2 : n - x > 16 ? 1 : 0; }
 
 /* Rows are held in rings of RING per channel; rows past the end of a map are repeats of its last row, and what is computed from them is not used. */
 typedef struct pnet_maps {
-    size_t s0, s1, s2;         /* floats from row to row: level and conv1 (full width), pooled and conv2 (half) */
-    float *in, *c1, *p1, *c2;  /* (3, RING, s0), (10, 4, s0), (10, RING, s1), (16, RING, s2) */
+    size_t s0, s1;       /* floats from row to row: conv1 (full width), pooled and conv2 (half) */
+    float *c1, *p1, *c2; /* (10, 4, s0), (10, RING, s1), (16, RING, s1) */
 } pnet_maps;
 
 static size_t pnet_maps_init(pnet_maps *m, float *work, int width_px)
@@ -134,12 +143,10 @@ static size_t pnet_maps_init(pnet_maps *m, float *work, int width_px)
     size_t w = (size_t)width_px;
     m->s0 = ((w + SLACK + 15) & ~(size_t)15) + 16;
     m->s1 = ((w / 2 + SLACK + 15) & ~(size_t)15) + 16;
-    m->s2 = m->s1;
-    m->in = work;
-    m->c1 = m->in + 3 * RING * m->s0;
+    m->c1 = work;
     m->p1 = m->c1 + 10 * 4 * m->s0;
     m->c2 = m->p1 + 10 * RING * m->s1;
-    return 3 * RING * m->s0 + 10 * 4 * m->s0 + 10 * RING * m->s1 + 16 * RING * m->s2;
+    return 10 * 4 * m->s0 + 26 * RING * m->s1;
 }
 
 static size_t pnet_work(int width_px)
@@ -156,13 +163,12 @@ static void ring_rows(int first, int n_rows, size_t step, size_t row[6])
     }
 }
 
-static um_status pnet_level(const um_pnet *net, float *work, const um_area *area, const int *row_lo, const int *row_hi, const int *col_lo, const int *col_hi,
-                            int height_px, int width_px, float least, um_pnet_hits *hits)
+static um_status pnet_level(const um_pnet *net, float *work, const float *level, size_t stride, int height_px, int width_px, float least, um_pnet_hits *hits)
 {
     pnet_maps m;
     pnet_maps_init(&m, work, width_px);
     const int h0 = height_px, w0 = width_px, h1 = h0 - 2, w1 = w0 - 2, hp = (h1 + 1) / 2, wp = (w1 + 1) / 2, h2 = hp - 2, w2 = wp - 2, h3 = h2 - 2, w3 = w2 - 2;
-    int n0 = 0, np = 0, n2 = 0; /* rows made so far of level, pooled map, conv2 */
+    int np = 0, n2 = 0; /* rows made so far of the pooled map and of conv2 */
     size_t row[6];
     float y3[32][4][CHUNK] __attribute__((aligned(64)));
 
@@ -170,14 +176,9 @@ static um_status pnet_level(const um_pnet *net, float *work, const um_area *area
         UM_PASS(um_pnet_hits_reserve(hits, (size_t)w3 * 4));
         while (n2 < h2 && n2 < g3 + 6) {
             while (np < hp && np < n2 + 6) {
-                int y1 = np * 2; /* the next four rows of conv1 */
-                for (; n0 < h0 && n0 < y1 + 6; n0++) {
-                    float *plane[3];
-                    for (int c = 0; c < 3; c++) plane[c] = m.in + ((size_t)c * RING + (size_t)(n0 & (RING - 1))) * m.s0;
-                    um_area_row_planar(area, row_lo[n0], row_hi[n0], col_lo, col_hi, w0, plane);
-                }
-                ring_rows(y1, h0, m.s0, row);
-                for (int x = 0; x < w1; x += CHUNK) conv1_chunk(net, m.in + x, RING * m.s0, row, m.c1 + x, 4 * m.s0, m.s0);
+                for (int r = 0; r < 6; r++) row[r] = (size_t)(2 * np + r < h0 ? 2 * np + r : h0 - 1) * stride;
+                for (int x = 0; x < w1; x += CHUNK)
+                    CONV1[parts_at(x, w1)](net, level + x, (size_t)h0 * stride, row, m.c1 + x, 4 * m.s0, m.s0);
                 for (int half = 0; half < 2 && np < hp; half++, np++)
                     for (int c = 0; c < 10; c++) {
                         float *a = m.c1 + ((size_t)c * 4 + (size_t)half * 2) * m.s0, *b = 2 * np + 1 < h1 ? a + m.s0 : a;
@@ -191,12 +192,12 @@ static um_status pnet_level(const um_pnet *net, float *work, const um_area *area
             }
             ring_rows(n2, hp, m.s1, row);
             for (int x = 0; x < w2; x += CHUNK)
-                conv2_chunk(net, m.p1 + x, RING * m.s1, row, m.c2 + (size_t)(n2 & (RING - 1)) * m.s2 + x, RING * m.s2, m.s2);
+                CONV2[parts_at(x, w2)](net, m.p1 + x, RING * m.s1, row, m.c2 + (size_t)(n2 & (RING - 1)) * m.s1 + x, RING * m.s1, m.s1);
             n2 += 4;
         }
-        ring_rows(g3, h2, m.s2, row);
+        ring_rows(g3, h2, m.s1, row);
         for (int x = 0; x < w3; x += CHUNK) {
-            conv3_chunk(net, m.c2 + x, RING * m.s2, row, &y3[0][0][0], 4 * CHUNK, CHUNK);
+            CONV3[parts_at(x, w3)](net, m.c2 + x, RING * m.s1, row, &y3[0][0][0], 4 * CHUNK, CHUNK);
             for (int r = 0; r < 4 && g3 + r < h3; r++)
                 for (int v = 0; v < CHUNK && x + v < w3; v += UM_VL) {
                     um_v d = um_v_set(net->face_bias);

@@ -1,8 +1,9 @@
 #pragma once
 /* mtcnn_kernels.h: the arithmetic of the three nets, compiled once per instruction-set level (src/nn/cpu/isa.h). Used by mtcnn.c and its tests only. */
-#include "src/image/area.h"
+#include "src/core/err.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* P-net, ready for one level. Every 3x3 convolution is F(4,3) of Winograd's minimal filtering, in the vertical direction only (Lavin and Gray,
  * "Fast algorithms for convolutional neural networks", CVPR 2016): half the multiplications, and pixels stay neighbours in memory. */
@@ -27,11 +28,7 @@ typedef struct um_pnet_hits {
 } um_pnet_hits;
 um_status um_pnet_hits_reserve(um_pnet_hits *h, size_t more);
 
-/* Working memory of P-net for maps up to a width; see um_mtcnn_kernels.pnet_work. */
-typedef struct um_pnet_work {
-    float *memory;
-    size_t cap;
-} um_pnet_work;
+enum { UM_PNET_SLACK = 80 };
 
 /* A layer of R- or O-net as a product: each output pixel is `rows` runs of `run` consecutive numbers (a 3x3 window of interleaved channels is 3 runs) times a
  * matrix; a dense layer is one run. */
@@ -44,12 +41,12 @@ typedef struct um_layer {
 
 typedef struct um_mtcnn_kernels {
     const char *name;
-    /* Floats that pack needs for a convolution C -> K of P-net, and the packing from (K,C,3,3). */
+    /* Packs a convolution C -> K of P-net from (K,C,3,3); returns the floats needed (packed NULL: only that). */
     size_t (*pnet_pack)(int n_in, int n_out, const float *weight, float *packed);
-    size_t (*pnet_work)(int width_px);
-    /* One level of height x width px (both >= 12): the means of `area` over the windows go in, all places with logit >= least come out, in no set order, at the end of *hits. */
-    um_status (*pnet_level)(const um_pnet *net, float *work, const um_area *area, const int *row_lo, const int *row_hi, const int *col_lo, const int *col_hi,
-                            int height_px, int width_px, float least, um_pnet_hits *hits);
+    size_t (*pnet_work)(int width_px); /* floats of working memory */
+    /* One level of height x width px (both >= 12): all places with logit >= least, in no set order, at the end of *hits. level: (3, height, stride) with
+     * (x - 127.5) / 128; up to UM_PNET_SLACK floats past each row are read and their content does not matter. */
+    um_status (*pnet_level)(const um_pnet *net, float *work, const float *level, size_t stride, int height_px, int width_px, float least, um_pnet_hits *hits);
     /* From (run * rows, n_out) row-major to the kernel's order; returns the floats needed (packed NULL: only that). */
     size_t (*layer_pack)(int n_in, int n_out, const float *weight, float *packed);
     /* n outputs of `stride_out` floats; output i reads from in + offset[i], its runs row_step floats apart. Outputs are written in order and each may write up to
