@@ -206,7 +206,7 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
     }
     for (int i = 0; i < n_sheet; i++) captions[i] = caption[i];
     if (n_sheet > 0) {
-        UM_GOTO_PASS(st, um_sheet_make(sheet_image, captions, n_sheet, columns == 3 ? 3 : 4, 220, &sheet));
+        UM_GOTO_PASS(st, um_sheet_make(sheet_image, captions, n_sheet, columns == 3 ? 6 : 4, 220, &sheet));
         UM_GOTO_PASS(st, save(ctx, codec, &sheet, dir, "sheet.png"));
     }
     um_log(UM_LOG_INFO, "%s: %" PRId64 " crops written to %s", um_quote(c->manifest.video[video].path), n, um_quote(dir));
