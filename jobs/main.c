@@ -134,6 +134,8 @@ done:
             fprintf(stderr, "unmask %s: error: %s\n", job->name, um_err_text());
         if (um_status_exit(st) == 70) fprintf(stderr, "unmask %s: detected at %s\n", job->name, um_err_where());
     }
+    /* What is wrong with the command line is wrong on all ranks: rank 0 gives the exit code. Another rank that ended with it first would have rank 0 killed before it can speak. */
+    if (st == UM_USAGE && !world && um_world_env_rank() > 0) st = UM_OK;
     um_decoder_stop(ctx->decoder);
     um_console_close();
     if (options != NULL) um_opt_release(job->options, options);
