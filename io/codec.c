@@ -7,8 +7,8 @@
 #include <string.h>
 #include <turbojpeg.h>
 
-/* Level 1 of libdeflate with one filter for all rows: docs/numerics.md has the measurements that chose them. */
-enum { DEFLATE_LEVEL = 1, PNG_FILTER_UP = 2, RAW_HEADER_BYTES = 12 };
+/* Level 3 of libdeflate with one filter for all rows: docs/numerics.md has the measurements that chose them. */
+enum { DEFLATE_LEVEL = 3, PNG_FILTER_UP = 2, RAW_HEADER_BYTES = 12 };
 
 struct um_codec {
     struct libdeflate_compressor *deflate;
@@ -121,7 +121,7 @@ static um_status decode_png(const void *bytes, size_t n, int channels, int64_t m
     int e;
     spng_ctx *ctx = spng_ctx_new(0);
     if (ctx == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a PNG");
-    spng_set_crc_action(ctx, SPNG_CRC_ERROR, SPNG_CRC_USE);
+    spng_set_crc_action(ctx, SPNG_CRC_ERROR, SPNG_CRC_DISCARD); /* not USE: with it for ancillary chunks libspng 0.7 checks no critical one either */
     spng_set_chunk_limits(ctx, 64 << 20, 64 << 20);
     spng_set_image_limits(ctx, UM_IMAGE_MAX_SIDE, UM_IMAGE_MAX_SIDE);
     if ((e = spng_set_png_buffer(ctx, bytes, n)) != 0 || (e = spng_get_ihdr(ctx, &h)) != 0) {
@@ -132,6 +132,7 @@ static um_status decode_png(const void *bytes, size_t n, int channels, int64_t m
     bool grey = h.color_type == SPNG_COLOR_TYPE_GRAYSCALE && h.bit_depth <= 8 && channels == 1;
     UM_GOTO_PASS(st, um_image_new((int)h.width, (int)h.height, grey ? 1 : 3, &rgb));
     e = spng_decode_image(ctx, rgb.data, rgb.stride * (size_t)rgb.height_px, grey ? SPNG_FMT_G8 : SPNG_FMT_RGB8, 0);
+    if (e == 0) e = spng_decode_chunks(ctx); /* decoding stops at the last pixel; only going on to IEND checks the CRC of what it read last */
     if (e != 0) {
         st = png_failed(e);
         goto done;
