@@ -372,8 +372,8 @@ static um_status plan_levels(um_mtcnn *net, int w, int h)
 /* Area sums and all levels in one sweep over the rows, so that a level's row is read from the sums while they are in the cache. */
 static um_status make_levels(um_mtcnn *net, const um_image *rgb)
 {
+    UM_PASS(um_area_begin(&net->area, rgb)); /* first: it knows the size limit */
     UM_PASS(plan_levels(net, rgb->width_px, rgb->height_px));
-    UM_PASS(um_area_begin(&net->area, rgb));
     for (int i = 0; i < net->n_levels; i++) net->levels[i].made = 0;
     for (int y = 0; y < rgb->height_px; y++) {
         um_area_add_row(&net->area, rgb, y);

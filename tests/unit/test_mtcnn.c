@@ -308,6 +308,7 @@ static void test_cascade(const um_mtcnn_weights *w, int width, int height, um_th
     CHECK_OK(um_mtcnn_new(w, &net));
     CHECK_OK(um_mtcnn_detect(net, &img, &t, &got));
     CHECK_INT(got.n, want.n);
+    CHECK(want.n >= 3); /* or the case shows nothing */
     double box = 0, p = 0, mark = 0;
     for (int i = 0; i < got.n && i < want.n; i++) {
         const um_box *b = &want.box[i];
@@ -376,8 +377,8 @@ int main(void)
                                 : um_cpu_level_get() == UM_CPU_AVX2 ? &um_mtcnn_kernels_avx2
                                                                     : &um_mtcnn_kernels_base;
     for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++) test_pnet(&w, k, SIZES[i][0], SIZES[i][1]);
-    test_cascade(&w, 40, 34, (um_thresholds){0.7, 0.5, 0.5});
-    test_cascade(&w, 27, 48, (um_thresholds){0.8, 0.4, 0.4});
+    test_cascade(&w, 64, 50, (um_thresholds){0.5, 0.3, 0.1});
+    test_cascade(&w, 37, 63, (um_thresholds){0.5, 0.3, 0.2});
     test_edges(&w);
     um_mtcnn_weights_release(&w);
     CHECK(w.data[0] == NULL);
