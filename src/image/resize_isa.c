@@ -1,0 +1,100 @@
+/* resize_isa.c: see resize_kernels.h; compiled once per level. Integers only: every level gives the same numbers. */
+#include "src/image/resize_kernels.h"
+#include "src/nn/cpu/isa.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum { ROWS = UM_RESIZE_ROWS, HALF = 1 << (UM_RESIZE_BITS - 1) };
+
+static inline uint8_t clip8(int32_t v)
+{
+    v >>= UM_RESIZE_BITS;
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+/* 16x16 bytes: out[16 * i + r] = in[r][i]. */
+static inline void transpose(const uint8_t *const in[16], size_t at, uint8_t *out)
+{
+#if defined(__SSE2__)
+    __m128i a[16], b[16];
+    UM_UNROLL for (int r = 0; r < 16; r++) a[r] = _mm_loadu_si128((const __m128i *)(const void *)(in[r] + at));
+    /* Interleaving row r with row r + 8, four times, is the transposition. */
+    UM_UNROLL for (int round = 0; round < 4; round++)
+    {
+        UM_UNROLL for (int r = 0; r < 8; r++)
+        {
+            b[2 * r] = _mm_unpacklo_epi8(a[r], a[r + 8]);
+            b[2 * r + 1] = _mm_unpackhi_epi8(a[r], a[r + 8]);
+        }
+        UM_UNROLL for (int r = 0; r < 16; r++) a[r] = b[r];
+    }
+    UM_UNROLL for (int r = 0; r < 16; r++) _mm_storeu_si128((__m128i *)(void *)(out + 16 * r), a[r]);
+#else
+    for (int i = 0; i < 16; i++)
+        for (int r = 0; r < 16; r++) out[16 * i + r] = in[r][at + (size_t)i];
+#endif
+}
+
+/* Neighbours of a row become columns of 16 rows, so that the lanes are 16 pictures' rows with the same weights. */
+static void pass_x(const um_resize_axis *a, const uint8_t *const in[ROWS], int channels, uint8_t *columns, uint8_t *columns_out, uint8_t *const out[ROWS], int n_rows)
+{
+    const int n_in = a->n_in * channels, n_out = a->n_out * channels;
+    int x = 0;
+    for (; x + 16 <= n_in; x += 16) transpose(in, (size_t)x, columns + (size_t)x * 16);
+    for (; x < n_in; x++)
+        for (int r = 0; r < 16; r++) columns[(size_t)x * 16 + (size_t)r] = in[r][x];
+
+    for (int i = 0; i < a->n_out; i++) {
+        const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
+        for (int c = 0; c < channels; c++) {
+            const uint8_t *p = columns + ((size_t)a->first[i] * (size_t)channels + (size_t)c) * 16;
+            uint8_t *o = columns_out + ((size_t)i * (size_t)channels + (size_t)c) * 16;
+            int32_t acc[16];
+            for (int r = 0; r < 16; r++) acc[r] = HALF;
+            for (int t = 0; t < a->n[i]; t++, p += channels * 16)
+                for (int r = 0; r < 16; r++) acc[r] += p[r] * w[t];
+            for (int r = 0; r < 16; r++) o[r] = clip8(acc[r]);
+        }
+    }
+
+    const uint8_t *column[16];
+    uint8_t block[256];
+    for (x = 0; x < n_out; x += 16) { /* room for 16 more columns: the last block may hold some of no meaning */
+        for (int r = 0; r < 16; r++) column[r] = columns_out + (size_t)(x + r) * 16;
+        transpose(column, 0, block);
+        size_t n = n_out - x < 16 ? (size_t)(n_out - x) : 16;
+        for (int r = 0; r < n_rows; r++) {
+            if (n == 16)
+                memcpy(out[r] + x, block + 16 * r, 16);
+            else
+                memcpy(out[r] + x, block + 16 * r, n);
+        }
+    }
+}
+
+static void pass_y(const um_resize_axis *a, int i, const uint8_t *in, size_t stride, int n, uint8_t *out)
+{
+    enum { BLOCK = 64 };
+    const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
+    const uint8_t *p = in + (size_t)a->first[i] * stride;
+    const int taps = a->n[i];
+    int x = 0;
+    for (; x + BLOCK <= n; x += BLOCK) {
+        int32_t acc[BLOCK];
+        for (int k = 0; k < BLOCK; k++) acc[k] = HALF;
+        for (int t = 0; t < taps; t++) {
+            const uint8_t *q = p + (size_t)t * stride + (size_t)x;
+            for (int k = 0; k < BLOCK; k++) acc[k] += q[k] * w[t];
+        }
+        for (int k = 0; k < BLOCK; k++) out[x + k] = clip8(acc[k]);
+    }
+    for (; x < n; x++) {
+        int32_t s = HALF;
+        for (int t = 0; t < taps; t++) s += p[(size_t)t * stride + (size_t)x] * w[t];
+        out[x] = clip8(s);
+    }
+}
+
+const um_resize_kernels UM_ISA(um_resize_kernels) = {.x = pass_x, .y = pass_y};
