@@ -39,80 +39,24 @@ typedef struct machine {
 } machine;
 
 /* Names of all opcodes of protocols 0 to 5, so that what is refused can be named. */
-static const char *op_name(uint8_t op)
-{
-    switch (op) {
-    case '(': return "MARK";
-    case '.': return "STOP";
-    case '0': return "POP";
-    case '1': return "POP_MARK";
-    case '2': return "DUP";
-    case 'F': return "FLOAT";
-    case 'I': return "INT";
-    case 'J': return "BININT";
-    case 'K': return "BININT1";
-    case 'L': return "LONG";
-    case 'M': return "BININT2";
-    case 'N': return "NONE";
-    case 'P': return "PERSID";
-    case 'Q': return "BINPERSID";
-    case 'R': return "REDUCE";
-    case 'S': return "STRING";
-    case 'T': return "BINSTRING";
-    case 'U': return "SHORT_BINSTRING";
-    case 'V': return "UNICODE";
-    case 'X': return "BINUNICODE";
-    case 'a': return "APPEND";
-    case 'b': return "BUILD";
-    case 'c': return "GLOBAL";
-    case 'd': return "DICT";
-    case '}': return "EMPTY_DICT";
-    case 'e': return "APPENDS";
-    case 'g': return "GET";
-    case 'h': return "BINGET";
-    case 'i': return "INST";
-    case 'j': return "LONG_BINGET";
-    case 'l': return "LIST";
-    case ']': return "EMPTY_LIST";
-    case 'o': return "OBJ";
-    case 'p': return "PUT";
-    case 'q': return "BINPUT";
-    case 'r': return "LONG_BINPUT";
-    case 's': return "SETITEM";
-    case 't': return "TUPLE";
-    case ')': return "EMPTY_TUPLE";
-    case 'u': return "SETITEMS";
-    case 'G': return "BINFLOAT";
-    case 'B': return "BINBYTES";
-    case 'C': return "SHORT_BINBYTES";
-    case 0x80: return "PROTO";
-    case 0x81: return "NEWOBJ";
-    case 0x82: return "EXT1";
-    case 0x83: return "EXT2";
-    case 0x84: return "EXT4";
-    case 0x85: return "TUPLE1";
-    case 0x86: return "TUPLE2";
-    case 0x87: return "TUPLE3";
-    case 0x88: return "NEWTRUE";
-    case 0x89: return "NEWFALSE";
-    case 0x8a: return "LONG1";
-    case 0x8b: return "LONG4";
-    case 0x8c: return "SHORT_BINUNICODE";
-    case 0x8d: return "BINUNICODE8";
-    case 0x8e: return "BINBYTES8";
-    case 0x8f: return "EMPTY_SET";
-    case 0x90: return "ADDITEMS";
-    case 0x91: return "FROZENSET";
-    case 0x92: return "NEWOBJ_EX";
-    case 0x93: return "STACK_GLOBAL";
-    case 0x94: return "MEMOIZE";
-    case 0x95: return "FRAME";
-    case 0x96: return "BYTEARRAY8";
-    case 0x97: return "NEXT_BUFFER";
-    case 0x98: return "READONLY_BUFFER";
-    default: return NULL;
-    }
-}
+static const char *const op_names[256] = {
+    /* clang-format off */
+    ['('] = "MARK", ['.'] = "STOP", ['0'] = "POP", ['1'] = "POP_MARK", ['2'] = "DUP", ['F'] = "FLOAT", ['I'] = "INT",
+    ['J'] = "BININT", ['K'] = "BININT1", ['L'] = "LONG", ['M'] = "BININT2", ['N'] = "NONE", ['P'] = "PERSID",
+    ['Q'] = "BINPERSID", ['R'] = "REDUCE", ['S'] = "STRING", ['T'] = "BINSTRING", ['U'] = "SHORT_BINSTRING", ['V'] = "UNICODE",
+    ['X'] = "BINUNICODE", ['a'] = "APPEND", ['b'] = "BUILD", ['c'] = "GLOBAL", ['d'] = "DICT", ['}'] = "EMPTY_DICT",
+    ['e'] = "APPENDS", ['g'] = "GET", ['h'] = "BINGET", ['i'] = "INST", ['j'] = "LONG_BINGET", ['l'] = "LIST",
+    [']'] = "EMPTY_LIST", ['o'] = "OBJ", ['p'] = "PUT", ['q'] = "BINPUT", ['r'] = "LONG_BINPUT", ['s'] = "SETITEM",
+    ['t'] = "TUPLE", [')'] = "EMPTY_TUPLE", ['u'] = "SETITEMS", ['G'] = "BINFLOAT", ['B'] = "BINBYTES",
+    ['C'] = "SHORT_BINBYTES", [0x80] = "PROTO", [0x81] = "NEWOBJ", [0x82] = "EXT1", [0x83] = "EXT2", [0x84] = "EXT4",
+    [0x85] = "TUPLE1", [0x86] = "TUPLE2", [0x87] = "TUPLE3", [0x88] = "NEWTRUE", [0x89] = "NEWFALSE", [0x8a] = "LONG1",
+    [0x8b] = "LONG4", [0x8c] = "SHORT_BINUNICODE", [0x8d] = "BINUNICODE8", [0x8e] = "BINBYTES8", [0x8f] = "EMPTY_SET",
+    [0x90] = "ADDITEMS", [0x91] = "FROZENSET", [0x92] = "NEWOBJ_EX", [0x93] = "STACK_GLOBAL", [0x94] = "MEMOIZE",
+    [0x95] = "FRAME", [0x96] = "BYTEARRAY8", [0x97] = "NEXT_BUFFER", [0x98] = "READONLY_BUFFER",
+    /* clang-format on */
+};
+
+static const char *op_name(uint8_t op) { return op_names[op]; }
 
 const char *um_pickle_quote(const uint8_t *s, size_t n)
 {
@@ -131,18 +75,42 @@ const char *um_pickle_describe(const um_pickle *p, const um_pickle_value *v)
     const size_t cap = sizeof slot[0];
     const um_pickle_global *g = v->global < p->n_globals ? &p->globals[v->global] : NULL;
     switch ((um_pickle_kind)v->kind) {
-    case UM_PICKLE_NONE: snprintf(out, cap, "None"); break;
-    case UM_PICKLE_BOOL: snprintf(out, cap, "%s", v->i != 0 ? "True" : "False"); break;
-    case UM_PICKLE_INT: snprintf(out, cap, "the number %" PRId64, v->i); break;
-    case UM_PICKLE_LONG: snprintf(out, cap, "a number of %u bytes", v->n); break;
-    case UM_PICKLE_FLOAT: snprintf(out, cap, "the number %.9g", v->f); break;
-    case UM_PICKLE_STR: snprintf(out, cap, "the string %s", um_pickle_quote(v->s, v->n)); break;
-    case UM_PICKLE_TUPLE: snprintf(out, cap, "a tuple of %u", v->n); break;
-    case UM_PICKLE_LIST: snprintf(out, cap, "a list of %u", v->n); break;
-    case UM_PICKLE_DICT: snprintf(out, cap, "a dictionary of %u", v->n / 2); break;
-    case UM_PICKLE_GLOBAL: snprintf(out, cap, "the global %s.%s", g != NULL ? g->module : "?", g != NULL ? g->name : "?"); break;
-    case UM_PICKLE_CALL: snprintf(out, cap, "a call of %s.%s", g != NULL ? g->module : "?", g != NULL ? g->name : "?"); break;
-    case UM_PICKLE_PERSID: snprintf(out, cap, "a persistent id"); break;
+    case UM_PICKLE_NONE:
+        snprintf(out, cap, "None");
+        break;
+    case UM_PICKLE_BOOL:
+        snprintf(out, cap, "%s", v->i != 0 ? "True" : "False");
+        break;
+    case UM_PICKLE_INT:
+        snprintf(out, cap, "the number %" PRId64, v->i);
+        break;
+    case UM_PICKLE_LONG:
+        snprintf(out, cap, "a number of %u bytes", v->n);
+        break;
+    case UM_PICKLE_FLOAT:
+        snprintf(out, cap, "the number %.9g", v->f);
+        break;
+    case UM_PICKLE_STR:
+        snprintf(out, cap, "the string %s", um_pickle_quote(v->s, v->n));
+        break;
+    case UM_PICKLE_TUPLE:
+        snprintf(out, cap, "a tuple of %u", v->n);
+        break;
+    case UM_PICKLE_LIST:
+        snprintf(out, cap, "a list of %u", v->n);
+        break;
+    case UM_PICKLE_DICT:
+        snprintf(out, cap, "a dictionary of %u", v->n / 2);
+        break;
+    case UM_PICKLE_GLOBAL:
+        snprintf(out, cap, "the global %s.%s", g != NULL ? g->module : "?", g != NULL ? g->name : "?");
+        break;
+    case UM_PICKLE_CALL:
+        snprintf(out, cap, "a call of %s.%s", g != NULL ? g->module : "?", g != NULL ? g->name : "?");
+        break;
+    case UM_PICKLE_PERSID:
+        snprintf(out, cap, "a persistent id");
+        break;
     }
     return out;
 }
@@ -206,7 +174,8 @@ static um_status take_line(machine *m, const uint8_t **s, size_t *n)
 {
     const uint8_t *start = m->bytes + m->at;
     const uint8_t *end = m->at < m->n ? memchr(start, '\n', m->n - m->at) : NULL;
-    if (end == NULL) return UM_FAIL(UM_DATA, "the pickle ends inside the opcode %s at byte %zu", op_name(m->bytes[m->op_at]), m->op_at);
+    if (end == NULL)
+        return UM_FAIL(UM_DATA, "the pickle ends inside the opcode %s at byte %zu", op_name(m->bytes[m->op_at]), m->op_at);
     *s = start;
     *n = (size_t)(end - start);
     m->at += *n + 1;
@@ -273,7 +242,8 @@ static um_status container(machine *m, um_pickle_kind kind, um_pickle_value **ou
 
 static um_status set_items(machine *m, uint32_t first, uint32_t n)
 {
-    if (n % 2 != 0) return UM_FAIL(UM_DATA, "the opcode %s at byte %zu has a key without a value", op_name(m->bytes[m->op_at]), m->op_at);
+    if (n % 2 != 0)
+        return UM_FAIL(UM_DATA, "the opcode %s at byte %zu has a key without a value", op_name(m->bytes[m->op_at]), m->op_at);
     for (uint32_t i = 0; i < n; i += 2) {
         const um_pickle_value *key = m->stack.v[first + i];
         if (key->kind != UM_PICKLE_STR && key->kind != UM_PICKLE_INT)
@@ -308,8 +278,10 @@ static um_status push_global(machine *m)
         v->global = (uint8_t)g;
         return UM_OK;
     }
-    return UM_FAIL(UM_DATA, "the pickle asks for the global %s of the module %s, which is not among those that describe tensors; nothing was executed",
-                   um_pickle_quote(name, n_name), um_pickle_quote(module, n_module));
+    return UM_FAIL(
+        UM_DATA,
+        "the pickle asks for the global %s of the module %s, which is not among those that describe tensors; nothing was executed",
+        um_pickle_quote(name, n_name), um_pickle_quote(module, n_module));
 }
 
 static um_status reduce(machine *m)
@@ -322,8 +294,9 @@ static um_status reduce(machine *m)
                        um_pickle_describe(m->p, args));
     const um_pickle_global *g = &m->p->globals[callee->global];
     if (g->use == UM_PICKLE_USE_NAME || (g->use == UM_PICKLE_USE_DICT && args->n != 0))
-        return UM_FAIL(UM_DATA, "the pickle calls %s.%s with %u arguments, which is not part of describing tensors; nothing was executed", g->module,
-                       g->name, args->n);
+        return UM_FAIL(UM_DATA,
+                       "the pickle calls %s.%s with %u arguments, which is not part of describing tensors; nothing was executed",
+                       g->module, g->name, args->n);
     if (g->use == UM_PICKLE_USE_DICT) {
         UM_PASS(push_new(m, UM_PICKLE_DICT, &v));
     } else {
@@ -341,10 +314,11 @@ static um_status build(machine *m)
     UM_PASS(pop(m, &state));
     if (available(m) < 1) return underflow(m);
     const um_pickle_value *object = m->stack.v[m->stack.n - 1];
-    const char *ignored = object->kind == UM_PICKLE_DICT && object->global < m->p->n_globals ? m->p->globals[object->global].ignored : NULL;
+    const char *ignored =
+        object->kind == UM_PICKLE_DICT && object->global < m->p->n_globals ? m->p->globals[object->global].ignored : NULL;
     if (ignored == NULL || state->kind != UM_PICKLE_DICT)
-        return UM_FAIL(UM_DATA, "the opcode BUILD at byte %zu sets %s as attributes of %s", m->op_at, um_pickle_describe(m->p, state),
-                       um_pickle_describe(m->p, object));
+        return UM_FAIL(UM_DATA, "the opcode BUILD at byte %zu sets %s as attributes of %s", m->op_at,
+                       um_pickle_describe(m->p, state), um_pickle_describe(m->p, object));
     if (state->n == 0) return UM_OK;
     if (state->n != 2 || !um_pickle_str_is(state->item[0], ignored)) /* one only: one long state may be set on many objects */
         return UM_FAIL(UM_DATA, "the opcode BUILD at byte %zu sets other attributes than %s: %s", m->op_at, ignored,
@@ -356,7 +330,9 @@ static um_status push_str(machine *m, size_t n)
 {
     const uint8_t *s;
     um_pickle_value *v;
-    if (n > UM_PICKLE_MAX_STRING) return UM_FAIL(UM_DATA, "the pickle has a string of %zu bytes at byte %zu; the limit is %d", n, m->op_at, UM_PICKLE_MAX_STRING);
+    if (n > UM_PICKLE_MAX_STRING)
+        return UM_FAIL(UM_DATA, "the pickle has a string of %zu bytes at byte %zu; the limit is %d", n, m->op_at,
+                       UM_PICKLE_MAX_STRING);
     UM_PASS(take(m, n, &s));
     UM_PASS(push_new(m, UM_PICKLE_STR, &v));
     v->s = s;
@@ -400,13 +376,15 @@ static um_status push_float(machine *m)
     return UM_OK;
 }
 
-/* Python's pickler numbers what it remembers 0, 1, 2...; only that is accepted, so that a memo has no more entries than there were opcodes. */
+/* Python's pickler numbers what it remembers 0, 1, 2...; only that is accepted, so that a memo has no more entries than there were
+ * opcodes. */
 static um_status memo_put(machine *m, uint64_t index)
 {
     if (available(m) < 1) return underflow(m);
     um_pickle_value *top = m->stack.v[m->stack.n - 1];
     if (index > m->memo.n)
-        return UM_FAIL(UM_DATA, "the pickle remembers value number %" PRIu64 " at byte %zu after only %u", index, m->op_at, m->memo.n);
+        return UM_FAIL(UM_DATA, "the pickle remembers value number %" PRIu64 " at byte %zu after only %u", index, m->op_at,
+                       m->memo.n);
     if (index == m->memo.n) return values_add(&m->memo, top);
     m->memo.v[index] = top;
     return UM_OK;
@@ -414,7 +392,9 @@ static um_status memo_put(machine *m, uint64_t index)
 
 static um_status memo_get(machine *m, uint64_t index)
 {
-    if (index >= m->memo.n) return UM_FAIL(UM_DATA, "the pickle recalls value number %" PRIu64 " at byte %zu, which it never remembered", index, m->op_at);
+    if (index >= m->memo.n)
+        return UM_FAIL(UM_DATA, "the pickle recalls value number %" PRIu64 " at byte %zu, which it never remembered", index,
+                       m->op_at);
     return values_add(&m->stack, m->memo.v[index]);
 }
 
@@ -427,14 +407,20 @@ static um_status refuse(machine *m, uint8_t op)
         size_t n_module, n_cls;
         UM_PASS(take_line(m, &module, &n_module));
         UM_PASS(take_line(m, &cls, &n_cls));
-        return UM_FAIL(UM_DATA, "the pickle opcode INST at byte %zu asks for %s of the module %s; it is not part of describing tensors; nothing was executed",
+        return UM_FAIL(UM_DATA,
+                       "the pickle opcode INST at byte %zu asks for %s of the module %s; it is not part of describing tensors; "
+                       "nothing was executed",
                        m->op_at, um_pickle_quote(cls, n_cls), um_pickle_quote(module, n_module));
     }
     if (op == 0x93 && available(m) >= 2) { /* so does STACK_GLOBAL, by the two strings on the stack */
-        return UM_FAIL(UM_DATA, "the pickle opcode STACK_GLOBAL at byte %zu asks for %s of %s; it is not part of describing tensors; nothing was executed",
-                       m->op_at, um_pickle_describe(m->p, m->stack.v[m->stack.n - 1]), um_pickle_describe(m->p, m->stack.v[m->stack.n - 2]));
+        return UM_FAIL(UM_DATA,
+                       "the pickle opcode STACK_GLOBAL at byte %zu asks for %s of %s; it is not part of describing tensors; "
+                       "nothing was executed",
+                       m->op_at, um_pickle_describe(m->p, m->stack.v[m->stack.n - 1]),
+                       um_pickle_describe(m->p, m->stack.v[m->stack.n - 2]));
     }
-    return UM_FAIL(UM_DATA, "the pickle opcode %s at byte %zu is not part of describing tensors; nothing was executed", name, m->op_at);
+    return UM_FAIL(UM_DATA, "the pickle opcode %s at byte %zu is not part of describing tensors; nothing was executed", name,
+                   m->op_at);
 }
 
 /* One opcode; UM_END after STOP. */
@@ -453,16 +439,21 @@ static um_status step(machine *m)
         if (b[0] < 2 || b[0] > 4) return UM_FAIL(UM_DATA, "the pickle has protocol %d; 2 to 4 are read", b[0]);
         return UM_OK;
     case '.': /* STOP */
-        if (m->n_marks != 0 || m->stack.n != 1) return UM_FAIL(UM_DATA, "the pickle stops at byte %zu with %u values and %d marks", m->op_at, m->stack.n, m->n_marks);
+        if (m->n_marks != 0 || m->stack.n != 1)
+            return UM_FAIL(UM_DATA, "the pickle stops at byte %zu with %u values and %d marks", m->op_at, m->stack.n, m->n_marks);
         m->p->root = m->stack.v[0];
         return UM_END;
     case '(': /* MARK */
-        if (m->n_marks == UM_PICKLE_MAX_MARKS) return UM_FAIL(UM_DATA, "the pickle is nested deeper than %d at byte %zu", UM_PICKLE_MAX_MARKS, m->op_at);
+        if (m->n_marks == UM_PICKLE_MAX_MARKS)
+            return UM_FAIL(UM_DATA, "the pickle is nested deeper than %d at byte %zu", UM_PICKLE_MAX_MARKS, m->op_at);
         m->mark[m->n_marks++] = m->stack.n;
         return UM_OK;
-    case 'N': return push_new(m, UM_PICKLE_NONE, &v);
-    case 0x88: return push_int(m, UM_PICKLE_BOOL, 1);
-    case 0x89: return push_int(m, UM_PICKLE_BOOL, 0);
+    case 'N':
+        return push_new(m, UM_PICKLE_NONE, &v);
+    case 0x88:
+        return push_int(m, UM_PICKLE_BOOL, 1);
+    case 0x89:
+        return push_int(m, UM_PICKLE_BOOL, 0);
     case 'J': /* BININT: signed */
         UM_PASS(take(m, 4, &b));
         return push_int(m, UM_PICKLE_INT, (int32_t)(uint32_t)little(b, 4));
@@ -475,16 +466,20 @@ static um_status step(machine *m)
     case 0x8a: /* LONG1 */
         UM_PASS(take(m, 1, &b));
         return push_long(m, b[0]);
-    case 'G': return push_float(m);
+    case 'G':
+        return push_float(m);
     case 'X': /* BINUNICODE */
         UM_PASS(take(m, 4, &b));
         return push_str(m, (size_t)little(b, 4));
     case 0x8c: /* SHORT_BINUNICODE */
         UM_PASS(take(m, 1, &b));
         return push_str(m, b[0]);
-    case '}': return push_new(m, UM_PICKLE_DICT, &v);
-    case ']': return push_new(m, UM_PICKLE_LIST, &v);
-    case ')': return push_new(m, UM_PICKLE_TUPLE, &v);
+    case '}':
+        return push_new(m, UM_PICKLE_DICT, &v);
+    case ']':
+        return push_new(m, UM_PICKLE_LIST, &v);
+    case ')':
+        return push_new(m, UM_PICKLE_TUPLE, &v);
     case 't': /* TUPLE */
         UM_PASS(pop_mark(m, &first, &n));
         return tuple(m, first, n);
@@ -512,26 +507,32 @@ static um_status step(machine *m)
     case 'r': /* LONG_BINPUT */
         UM_PASS(take(m, 4, &b));
         return memo_put(m, little(b, 4));
-    case 0x94: return memo_put(m, m->memo.n); /* MEMOIZE */
-    case 'h': /* BINGET */
+    case 0x94:
+        return memo_put(m, m->memo.n); /* MEMOIZE */
+    case 'h':                          /* BINGET */
         UM_PASS(take(m, 1, &b));
         return memo_get(m, b[0]);
     case 'j': /* LONG_BINGET */
         UM_PASS(take(m, 4, &b));
         return memo_get(m, little(b, 4));
-    case 'c': return push_global(m);
-    case 'R': return reduce(m);
-    case 'b': return build(m);
+    case 'c':
+        return push_global(m);
+    case 'R':
+        return reduce(m);
+    case 'b':
+        return build(m);
     case 'Q': /* BINPERSID */
         UM_PASS(pop(m, &item));
         UM_PASS(push_new(m, UM_PICKLE_PERSID, &v));
         UM_PASS(items_add(v, &item, 1));
         return values_add(&m->p->persids, v);
-    default: return refuse(m, op);
+    default:
+        return refuse(m, op);
     }
 }
 
-um_status um_pickle_parse(const void *bytes, size_t n, const um_pickle_global *globals, int n_globals, um_pickle **out, size_t *used)
+um_status um_pickle_parse(const void *bytes, size_t n, const um_pickle_global *globals, int n_globals, um_pickle **out,
+                          size_t *used)
 {
     um_status st;
     /* One pickle of several in a legacy file ends where it says; it may not go on past the limit. */

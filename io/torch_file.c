@@ -1,6 +1,7 @@
 #include "io/torch_file.h"
 
 #include "io/pickle.h"
+#include "io/torch_number.h"
 #include "io/zip.h"
 
 #include <inttypes.h>
@@ -28,7 +29,7 @@ typedef struct storage {
     const uint8_t *key; /* in the pickle */
     uint32_t n_key;
     um_torch_dtype dtype;
-    int64_t count;      /* elements */
+    int64_t count; /* elements */
     size_t n_bytes;
     const uint8_t *data; /* NULL: not read yet (zip) */
     uint8_t *owned;      /* what to free of it */
@@ -38,14 +39,14 @@ typedef struct storage {
 struct um_torch_file {
     const uint8_t *bytes;
     size_t n;
-    um_zip *zip;        /* NULL in the legacy format */
+    um_zip *zip;          /* NULL in the legacy format */
     uint8_t *description; /* zip: data.pkl */
     um_pickle *pickle;
-    storage *storage;   /* sorted by key */
+    storage *storage; /* sorted by key */
     int n_storages;
     um_torch_tensor *tensor;
     int n_tensors, cap_tensors;
-    int *by_name;       /* [n_tensors], sorted */
+    int *by_name; /* [n_tensors], sorted */
     um_torch_scalar *scalar;
     int n_scalars, cap_scalars;
 };
@@ -81,13 +82,16 @@ static int find_storage(const um_torch_file *f, const uint8_t *key, uint32_t n_k
         int mid = lo + (hi - lo) / 2;
         int c = compare_keys(f->storage[mid].key, f->storage[mid].n_key, key, n_key);
         if (c == 0) return mid;
-        if (c < 0) lo = mid + 1;
-        else hi = mid;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return -1;
 }
 
-/* ("storage", torch.FloatStorage, key, device, elements): a persistent id; the legacy format has a sixth item, None unless the storage is a view of another. */
+/* ("storage", torch.FloatStorage, key, device, elements): a persistent id; the legacy format has a sixth item, None unless the
+ * storage is a view of another. */
 static um_status parse_persid(const um_torch_file *f, const um_pickle_value *persid, storage *out)
 {
     const um_pickle_value *id = persid->item[0];
@@ -99,13 +103,20 @@ static um_status parse_persid(const um_torch_file *f, const um_pickle_value *per
     if (key->kind != UM_PICKLE_STR || key->n == 0 || key->n > MAX_KEY_BYTES || memchr(key->s, 0, key->n) != NULL)
         return UM_FAIL(UM_DATA, "a storage has %s for its key", um_pickle_describe(f->pickle, key));
     const char *name = um_pickle_quote(key->s, key->n);
-    if (device->kind != UM_PICKLE_STR) return UM_FAIL(UM_DATA, "the storage %s has %s for its device", name, um_pickle_describe(f->pickle, device));
-    if (id->n == 6 && id->item[5]->kind != UM_PICKLE_NONE) return UM_FAIL(UM_DATA, "the storage %s is a view of another storage, which is not read", name);
+    if (device->kind != UM_PICKLE_STR)
+        return UM_FAIL(UM_DATA, "the storage %s has %s for its device", name, um_pickle_describe(f->pickle, device));
+    if (id->n == 6 && id->item[5]->kind != UM_PICKLE_NONE)
+        return UM_FAIL(UM_DATA, "the storage %s is a view of another storage, which is not read", name);
     um_torch_dtype dtype = (um_torch_dtype)(type->global - G_STORAGE);
     if (count->kind != UM_PICKLE_INT || count->i < 0 || (uint64_t)count->i > f->n / dtype_bytes[dtype])
-        return UM_FAIL(UM_DATA, "the storage %s claims %s of %s as its length; the file has %zu bytes", name, um_pickle_describe(f->pickle, count),
-                       dtype_names[dtype], f->n);
-    *out = (storage){.key = key->s, .n_key = key->n, .dtype = dtype, .count = count->i, .n_bytes = (size_t)count->i * dtype_bytes[dtype], .member = -1};
+        return UM_FAIL(UM_DATA, "the storage %s claims %s of %s as its length; the file has %zu bytes", name,
+                       um_pickle_describe(f->pickle, count), dtype_names[dtype], f->n);
+    *out = (storage){.key = key->s,
+                     .n_key = key->n,
+                     .dtype = dtype,
+                     .count = count->i,
+                     .n_bytes = (size_t)count->i * dtype_bytes[dtype],
+                     .member = -1};
     return UM_OK;
 }
 
@@ -123,8 +134,9 @@ static um_status collect_storages(um_torch_file *f)
         if (last == NULL || compare_storages(last, s) != 0) {
             f->storage[f->n_storages++] = *s;
         } else if (last->dtype != s->dtype || last->count != s->count) {
-            return UM_FAIL(UM_DATA, "the storage %s is described as %" PRId64 " of %s and as %" PRId64 " of %s", um_pickle_quote(s->key, s->n_key), last->count,
-                           dtype_names[last->dtype], s->count, dtype_names[s->dtype]);
+            return UM_FAIL(UM_DATA, "the storage %s is described as %" PRId64 " of %s and as %" PRId64 " of %s",
+                           um_pickle_quote(s->key, s->n_key), last->count, dtype_names[last->dtype], s->count,
+                           dtype_names[s->dtype]);
         }
     }
     return UM_OK;
@@ -132,14 +144,16 @@ static um_status collect_storages(um_torch_file *f)
 
 /* ---- tensors ---- */
 
-static um_status parse_sizes(const um_torch_file *f, const um_pickle_value *v, const char *what, const char *name, int64_t *out, int *n)
+static um_status parse_sizes(const um_torch_file *f, const um_pickle_value *v, const char *what, const char *name, int64_t *out,
+                             int *n)
 {
     if (v->kind != UM_PICKLE_TUPLE || v->n > UM_TORCH_MAX_DIMS)
-        return UM_FAIL(UM_DATA, "the tensor %s has %s for its %s (at most %d dimensions are read)", um_quote(name), um_pickle_describe(f->pickle, v), what,
-                       UM_TORCH_MAX_DIMS);
+        return UM_FAIL(UM_DATA, "the tensor %s has %s for its %s (at most %d dimensions are read)", um_quote(name),
+                       um_pickle_describe(f->pickle, v), what, UM_TORCH_MAX_DIMS);
     for (uint32_t i = 0; i < v->n; i++) {
         if (v->item[i]->kind != UM_PICKLE_INT || v->item[i]->i < 0)
-            return UM_FAIL(UM_DATA, "the tensor %s has %s in its %s", um_quote(name), um_pickle_describe(f->pickle, v->item[i]), what);
+            return UM_FAIL(UM_DATA, "the tensor %s has %s in its %s", um_quote(name), um_pickle_describe(f->pickle, v->item[i]),
+                           what);
         out[i] = v->item[i]->i;
     }
     *n = (int)v->n;
@@ -156,19 +170,20 @@ static um_status check_extent(const um_torch_file *f, um_torch_tensor *t)
     for (int d = 0; d < t->n_dims && !empty; d++) {
         int64_t reach;
         if (t->dims[d] == 1) t->strides[d] = 0; /* never taken; torch leaves any number there */
-        overflow = overflow || __builtin_mul_overflow(t->count, t->dims[d], &t->count) || __builtin_mul_overflow(t->dims[d] - 1, t->strides[d], &reach) ||
-                   __builtin_add_overflow(last, reach, &last);
+        overflow = overflow || __builtin_mul_overflow(t->count, t->dims[d], &t->count) ||
+                   __builtin_mul_overflow(t->dims[d] - 1, t->strides[d], &reach) || __builtin_add_overflow(last, reach, &last);
     }
     if (overflow || (empty ? last > s->count : last >= s->count))
-        return UM_FAIL(UM_DATA, "the tensor %s of shape %s reaches beyond its storage %s of %" PRId64 " elements", um_quote(t->name), um_torch_tensor_shape(t),
-                       um_pickle_quote(s->key, s->n_key), s->count);
+        return UM_FAIL(UM_DATA, "the tensor %s of shape %s reaches beyond its storage %s of %" PRId64 " elements",
+                       um_quote(t->name), um_torch_tensor_shape(t), um_pickle_quote(s->key, s->n_key), s->count);
     if (t->count > s->count)
-        return UM_FAIL(UM_DATA, "the tensor %s of shape %s has more elements than its storage %s, which has %" PRId64, um_quote(t->name),
-                       um_torch_tensor_shape(t), um_pickle_quote(s->key, s->n_key), s->count);
+        return UM_FAIL(UM_DATA, "the tensor %s of shape %s has more elements than its storage %s, which has %" PRId64,
+                       um_quote(t->name), um_torch_tensor_shape(t), um_pickle_quote(s->key, s->n_key), s->count);
     return UM_OK;
 }
 
-/* _rebuild_tensor_v2(storage, offset, dims, strides, requires_grad, backward_hooks[, metadata]); _rebuild_parameter(tensor, requires_grad, backward_hooks). */
+/* _rebuild_tensor_v2(storage, offset, dims, strides, requires_grad, backward_hooks[, metadata]); _rebuild_parameter(tensor,
+ * requires_grad, backward_hooks). */
 static um_status parse_tensor(const um_torch_file *f, const um_pickle_value *call, um_torch_tensor *t)
 {
     const um_pickle_value *args = call->item[0];
@@ -186,16 +201,19 @@ static um_status parse_tensor(const um_torch_file *f, const um_pickle_value *cal
     t->storage = find_storage(f, s.key, s.n_key); /* there: collect_storages listed all */
     t->dtype = s.dtype;
     if (args->item[1]->kind != UM_PICKLE_INT || args->item[1]->i < 0)
-        return UM_FAIL(UM_DATA, "the tensor %s has %s for its offset", um_quote(t->name), um_pickle_describe(f->pickle, args->item[1]));
+        return UM_FAIL(UM_DATA, "the tensor %s has %s for its offset", um_quote(t->name),
+                       um_pickle_describe(f->pickle, args->item[1]));
     t->offset = args->item[1]->i;
     UM_PASS(parse_sizes(f, args->item[2], "shape", t->name, t->dims, &t->n_dims));
     UM_PASS(parse_sizes(f, args->item[3], "strides", t->name, t->strides, &n_strides));
-    if (n_strides != t->n_dims) return UM_FAIL(UM_DATA, "the tensor %s has %d dimensions and %d strides", um_quote(t->name), t->n_dims, n_strides);
+    if (n_strides != t->n_dims)
+        return UM_FAIL(UM_DATA, "the tensor %s has %d dimensions and %d strides", um_quote(t->name), t->n_dims, n_strides);
     /* Hooks would be code; the metadata says that the numbers are to be negated or conjugated. */
     for (uint32_t i = 5; i < args->n; i++) {
         const um_pickle_value *v = args->item[i];
         if (v->kind != UM_PICKLE_NONE && (v->kind != UM_PICKLE_DICT || v->n != 0))
-            return UM_FAIL(UM_DATA, "the tensor %s carries %s: %s", um_quote(t->name), i == 5 ? "hooks" : "metadata", um_pickle_describe(f->pickle, v));
+            return UM_FAIL(UM_DATA, "the tensor %s carries %s: %s", um_quote(t->name), i == 5 ? "hooks" : "metadata",
+                           um_pickle_describe(f->pickle, v));
     }
     return check_extent(f, t);
 }
@@ -210,7 +228,8 @@ typedef struct walk {
     size_t budget; /* bytes of names and entries that may still be made */
 } walk;
 
-/* Values may be shared, so a few bytes could name a great many things: what is made of them is held in proportion to the file. The least a number in a list takes is 2 bytes of the file and 70 of ours. */
+/* Values may be shared, so a few bytes could name a great many things: what is made of them is held in proportion to the file. The
+ * least a number in a list takes is 2 bytes of the file and 70 of ours. */
 static um_status spend(walk *w, size_t bytes)
 {
     if (bytes > w->budget) return UM_FAIL(UM_DATA, "the file of %zu bytes describes more than so small a file can hold", w->f->n);
@@ -246,7 +265,8 @@ static um_status add_tensor(walk *w, const um_pickle_value *v)
 static um_status add_scalar(walk *w, const um_pickle_value *v)
 {
     um_torch_file *f = w->f;
-    UM_PASS(room((void **)&f->scalar, f->n_scalars, &f->cap_scalars, UM_TORCH_MAX_SCALARS, sizeof *f->scalar, "numbers and strings"));
+    UM_PASS(
+        room((void **)&f->scalar, f->n_scalars, &f->cap_scalars, UM_TORCH_MAX_SCALARS, sizeof *f->scalar, "numbers and strings"));
     UM_PASS(spend(w, sizeof *f->scalar + w->n_path + (v->kind == UM_PICKLE_STR ? v->n : 0)));
     um_torch_scalar s = {.kind = UM_TORCH_STRING};
     if (v->kind == UM_PICKLE_INT || v->kind == UM_PICKLE_BOOL) {
@@ -273,9 +293,11 @@ static um_status visit_item(walk *w, const um_pickle_value *v, const uint8_t *ke
 {
     size_t before = w->n_path, slash = before > 0 ? 1 : 0;
     if (n_key == 0 || memchr(key, 0, n_key) != NULL)
-        return UM_FAIL(UM_DATA, "the dictionary %s has the key %s, which cannot be part of a name", um_quote(w->path), um_pickle_quote(key, n_key));
+        return UM_FAIL(UM_DATA, "the dictionary %s has the key %s, which cannot be part of a name", um_quote(w->path),
+                       um_pickle_quote(key, n_key));
     if (before + slash + n_key > UM_TORCH_MAX_NAME)
-        return UM_FAIL(UM_DATA, "the name that begins %s is longer than %d bytes", um_pickle_quote((const uint8_t *)w->path, before), UM_TORCH_MAX_NAME);
+        return UM_FAIL(UM_DATA, "the name that begins %s is longer than %d bytes",
+                       um_pickle_quote((const uint8_t *)w->path, before), UM_TORCH_MAX_NAME);
     if (slash) w->path[before] = '/';
     memcpy(w->path + before + slash, key, n_key);
     w->n_path = before + slash + n_key;
@@ -299,21 +321,26 @@ static um_status visit(walk *w, const um_pickle_value *v)
     /* The values form a graph, perhaps with cycles: both limits are needed. */
     if (++w->visits > MAX_VISITS) return UM_FAIL(UM_DATA, "the dictionaries hold more than %d values", MAX_VISITS);
     switch ((um_pickle_kind)v->kind) {
-    case UM_PICKLE_NONE: return UM_OK;
+    case UM_PICKLE_NONE:
+        return UM_OK;
     case UM_PICKLE_BOOL:
     case UM_PICKLE_INT:
     case UM_PICKLE_FLOAT:
-    case UM_PICKLE_STR: return add_scalar(w, v);
-    case UM_PICKLE_CALL: return add_tensor(w, v);
+    case UM_PICKLE_STR:
+        return add_scalar(w, v);
+    case UM_PICKLE_CALL:
+        return add_tensor(w, v);
     case UM_PICKLE_TUPLE:
     case UM_PICKLE_LIST:
     case UM_PICKLE_DICT:
-        if (w->depth == UM_TORCH_MAX_DEPTH) return UM_FAIL(UM_DATA, "dictionaries are nested deeper than %d at %s", UM_TORCH_MAX_DEPTH, um_quote(w->path));
+        if (w->depth == UM_TORCH_MAX_DEPTH)
+            return UM_FAIL(UM_DATA, "dictionaries are nested deeper than %d at %s", UM_TORCH_MAX_DEPTH, um_quote(w->path));
         w->depth++;
         if (v->kind == UM_PICKLE_DICT) {
             for (uint32_t i = 0; i < v->n && st == UM_OK; i += 2) {
                 const um_pickle_value *key = v->item[i];
-                st = key->kind == UM_PICKLE_STR ? visit_item(w, v->item[i + 1], key->s, key->n) : visit_number(w, v->item[i + 1], key->i);
+                st = key->kind == UM_PICKLE_STR ? visit_item(w, v->item[i + 1], key->s, key->n)
+                                                : visit_number(w, v->item[i + 1], key->i);
             }
         } else {
             for (uint32_t i = 0; i < v->n && st == UM_OK; i++) st = visit_number(w, v->item[i], i);
@@ -322,7 +349,8 @@ static um_status visit(walk *w, const um_pickle_value *v)
         return st;
     case UM_PICKLE_LONG:
     case UM_PICKLE_GLOBAL:
-    case UM_PICKLE_PERSID: break;
+    case UM_PICKLE_PERSID:
+        break;
     }
     return UM_FAIL(UM_DATA, "%s is %s, neither a tensor nor a number", um_quote(w->path), um_pickle_describe(w->f->pickle, v));
 }
@@ -381,7 +409,8 @@ static um_status describe(um_torch_file *f)
 static um_status legacy_part(um_torch_file *f, size_t *at, um_pickle **out, const char *what)
 {
     size_t used;
-    UM_TRY(um_pickle_parse(f->bytes + *at, f->n - *at, globals, N_GLOBALS, out, &used), "cannot read the %s at byte %zu", what, *at);
+    UM_TRY(um_pickle_parse(f->bytes + *at, f->n - *at, globals, N_GLOBALS, out, &used), "cannot read the %s at byte %zu", what,
+           *at);
     *at += used;
     return UM_OK;
 }
@@ -407,7 +436,8 @@ static um_status legacy_header(um_torch_file *f, size_t *at)
     um_pickle_free(p);
     UM_GOTO_PASS(st, legacy_part(f, at, &p, "system description"));
     v = um_pickle_dict_get(um_pickle_root(p), "little_endian");
-    if (v == NULL || v->kind != UM_PICKLE_BOOL || v->i != 1) st = UM_FAIL(UM_DATA, "the file was not written on a little-endian machine");
+    if (v == NULL || v->kind != UM_PICKLE_BOOL || v->i != 1)
+        st = UM_FAIL(UM_DATA, "the file was not written on a little-endian machine");
 done:
     um_pickle_free(p);
     return st;
@@ -428,7 +458,8 @@ static um_status legacy_storages(um_torch_file *f, const um_pickle_value *keys, 
         for (int b = 0; b < 8; b++) count |= (uint64_t)f->bytes[at + (size_t)b] << (8 * b);
         at += 8;
         if (count != (uint64_t)s->count)
-            return UM_FAIL(UM_DATA, "the storage %s has %" PRIu64 " elements where its tensors say %" PRId64, name, count, s->count);
+            return UM_FAIL(UM_DATA, "the storage %s has %" PRIu64 " elements where its tensors say %" PRId64, name, count,
+                           s->count);
         if (f->n - at < s->n_bytes) return UM_FAIL(UM_DATA, "the file ends inside its storage %s", name);
         s->data = f->bytes + at;
         s->member = 0;
@@ -462,9 +493,11 @@ static um_status zip_root(const um_torch_file *f, size_t *n_root)
     *n_root = 0;
     for (int i = 0; i < um_zip_count(f->zip); i++) {
         const char *name = um_zip_name(f->zip, i), *slash = strchr(name, '/');
-        if (slash == NULL) return UM_FAIL(UM_DATA, "the archive has the member %s outside a folder; torch.save writes none", um_quote(name));
+        if (slash == NULL)
+            return UM_FAIL(UM_DATA, "the archive has the member %s outside a folder; torch.save writes none", um_quote(name));
         if (*n_root == 0) *n_root = (size_t)(slash - name) + 1;
-        if (strncmp(name, um_zip_name(f->zip, 0), *n_root) != 0) return UM_FAIL(UM_DATA, "the archive has the member %s outside its folder", um_quote(name));
+        if (strncmp(name, um_zip_name(f->zip, 0), *n_root) != 0)
+            return UM_FAIL(UM_DATA, "the archive has the member %s outside its folder", um_quote(name));
         const char *rest = name + *n_root;
         if (strcmp(rest, "constants.pkl") == 0 || strncmp(rest, "code/", 5) == 0)
             return UM_FAIL(UM_DATA, "the archive holds a TorchScript program (%s), not tensors", um_quote(name));
@@ -478,7 +511,8 @@ static int zip_member(const um_torch_file *f, size_t n_root, const char *first, 
 {
     char name[UM_TORCH_MAX_NAME + MAX_KEY_BYTES + 32];
     if (n_root > UM_TORCH_MAX_NAME) return -1;
-    int n = snprintf(name, sizeof name, "%.*s%s%.*s", (int)n_root, um_zip_name(f->zip, 0), first, (int)n_second, (const char *)second);
+    int n =
+        snprintf(name, sizeof name, "%.*s%s%.*s", (int)n_root, um_zip_name(f->zip, 0), first, (int)n_second, (const char *)second);
     return n > 0 && (size_t)n < sizeof name ? um_zip_find(f->zip, name) : -1;
 }
 
@@ -513,10 +547,12 @@ static um_status open_zip(um_torch_file *f)
         s->member = zip_member(f, n_root, "data/", s->key, s->n_key);
         if (s->member < 0) return UM_FAIL(UM_DATA, "the storage %s is not in the file", name);
         if (um_zip_size(f->zip, s->member) != s->n_bytes)
-            return UM_FAIL(UM_DATA, "the storage %s has %" PRIu64 " bytes where its tensors say %zu", name, um_zip_size(f->zip, s->member), s->n_bytes);
+            return UM_FAIL(UM_DATA, "the storage %s has %" PRIu64 " bytes where its tensors say %zu", name,
+                           um_zip_size(f->zip, s->member), s->n_bytes);
     }
     for (int i = 0; i < um_zip_count(f->zip); i++) n_data += strncmp(um_zip_name(f->zip, i) + n_root, "data/", 5) == 0;
-    if (n_data != f->n_storages) return UM_FAIL(UM_DATA, "the file holds %d storages where its tensors use %d", n_data, f->n_storages);
+    if (n_data != f->n_storages)
+        return UM_FAIL(UM_DATA, "the file holds %d storages where its tensors use %d", n_data, f->n_storages);
     return UM_OK;
 }
 
@@ -569,8 +605,10 @@ int um_torch_file_find(const um_torch_file *f, const char *name)
         int mid = lo + (hi - lo) / 2;
         int c = strcmp(f->tensor[f->by_name[mid]].name, name);
         if (c == 0) return f->by_name[mid];
-        if (c < 0) lo = mid + 1;
-        else hi = mid;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return -1;
 }
@@ -580,7 +618,8 @@ const char *um_torch_tensor_shape(const um_torch_tensor *t)
     static _Thread_local char text[UM_TORCH_MAX_DIMS * 22 + 4];
     size_t at = 0;
     text[at++] = '(';
-    for (int d = 0; d < t->n_dims; d++) at += (size_t)snprintf(text + at, sizeof text - at, "%s%" PRId64, d > 0 ? ", " : "", t->dims[d]);
+    for (int d = 0; d < t->n_dims; d++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%" PRId64, d > 0 ? ", " : "", t->dims[d]);
     text[at++] = ')';
     text[at] = 0;
     return text;
@@ -591,84 +630,22 @@ const char *um_torch_tensor_shape(const um_torch_tensor *t)
 static um_status storage_load(um_torch_file *f, storage *s)
 {
     if (s->data != NULL) return UM_OK;
-    UM_TRY(um_zip_read(f->zip, s->member, s->n_bytes, &s->owned, NULL), "cannot read the storage %s", um_pickle_quote(s->key, s->n_key));
+    UM_TRY(um_zip_read(f->zip, s->member, s->n_bytes, &s->owned, NULL), "cannot read the storage %s",
+           um_pickle_quote(s->key, s->n_key));
     s->data = s->owned;
     return UM_OK;
-}
-
-/* IEEE 754 binary16, all its values: subnormals, infinities, NaN. */
-static float f16(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, mantissa = h & 1023, bits;
-    float x;
-    if (exponent == 0) {
-        x = (float)mantissa * 0x1p-24f;
-        return sign != 0 ? -x : x;
-    }
-    bits = sign | (exponent == 31 ? 0xffu << 23 : (exponent + 112) << 23) | mantissa << 13;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static float number_f32(um_torch_dtype dtype, const uint8_t *p)
-{
-    float x;
-    double d;
-    uint16_t h;
-    uint32_t bits;
-    switch (dtype) {
-    case UM_TORCH_F16: memcpy(&h, p, sizeof h); return f16(h);
-    case UM_TORCH_BF16:
-        memcpy(&h, p, sizeof h);
-        bits = (uint32_t)h << 16;
-        memcpy(&x, &bits, sizeof x);
-        return x;
-    case UM_TORCH_F64: memcpy(&d, p, sizeof d); return (float)d;
-    default: memcpy(&x, p, sizeof x); return x;
-    }
-}
-
-static int64_t number_i64(um_torch_dtype dtype, const uint8_t *p)
-{
-    int64_t x;
-    int32_t w;
-    int16_t h;
-    switch (dtype) {
-    case UM_TORCH_I32: memcpy(&w, p, sizeof w); return w;
-    case UM_TORCH_I16: memcpy(&h, p, sizeof h); return h;
-    case UM_TORCH_I8: return (int8_t)p[0];
-    case UM_TORCH_U8: return p[0];
-    case UM_TORCH_BOOL: return p[0] != 0;
-    default: memcpy(&x, p, sizeof x); return x;
-    }
-}
-
-/* Elements in row-major order, whatever the strides: exactly one of f32 and i64 is given. */
-static void gather(const um_torch_tensor *t, const uint8_t *data, float *f32, int64_t *i64)
-{
-    int64_t index[UM_TORCH_MAX_DIMS] = {0}, at = t->offset;
-    const size_t size = dtype_bytes[t->dtype];
-    for (int64_t i = 0; i < t->count; i++) {
-        const uint8_t *p = data + (size_t)at * size;
-        if (f32 != NULL) f32[i] = number_f32(t->dtype, p);
-        else i64[i] = number_i64(t->dtype, p);
-        for (int d = t->n_dims - 1; d >= 0; d--) {
-            at += t->strides[d];
-            if (++index[d] < t->dims[d]) break;
-            at -= t->dims[d] * t->strides[d];
-            index[d] = 0;
-        }
-    }
 }
 
 static um_status read_tensor(um_torch_file *f, int i, bool wanted, const char *kind, float *f32, int64_t *i64, int64_t count)
 {
     const um_torch_tensor *t = &f->tensor[i];
-    if (count != t->count) return UM_FAIL(UM_INTERNAL, "room for %" PRId64 " elements of the tensor %s, which has %" PRId64, count, um_quote(t->name), t->count);
+    if (count != t->count)
+        return UM_FAIL(UM_INTERNAL, "room for %" PRId64 " elements of the tensor %s, which has %" PRId64, count, um_quote(t->name),
+                       t->count);
     if (!wanted) return UM_FAIL(UM_DATA, "the tensor %s holds %s, not %s", um_quote(t->name), dtype_names[t->dtype], kind);
     if (t->count == 0) return UM_OK;
     UM_TRY(storage_load(f, &f->storage[t->storage]), "cannot read the tensor %s", um_quote(t->name));
-    gather(t, f->storage[t->storage].data, f32, i64);
+    um_torch_gather(t, f->storage[t->storage].data, f32, i64);
     return UM_OK;
 }
 

@@ -151,7 +151,7 @@ static void worker_lost(um_video *v)
     if (status >= 0 && WIFSIGNALED(status)) {
         int sig = WTERMSIG(status);
         if (sig == SIGXCPU) {
-            snprintf(text, sizeof text, "decoding took more than %lld processor seconds", (long long)v->dec->limits.max_cpu_s);
+            snprintf(text, sizeof text, "decoding took more than %lld processor seconds (decoder.cpu_s raises the limit)", (long long)v->dec->limits.max_cpu_s);
             set_result(v, UM_TIMEOUT, text);
         } else if (sig == SIGKILL) {
             /* Not by us: in practice the kernel, when the machine or the job's memory group is full. */

@@ -264,7 +264,7 @@ static um_status open_codec(um_vdec *d)
     if (!codec || av_match_list(codec->name, codecs, ',') <= 0)
         return UM_FAIL(UM_UNSUPPORTED_CODEC, "codec %s is not accepted", avcodec_get_name(p->codec_id));
     if (p->width > 0 && p->height > 0 && (int64_t)p->width * p->height > d->limits.max_pixels)
-        return UM_FAIL(UM_TOO_LARGE, "frames of %dx%d are above the limit of %lld pixels", p->width, p->height, (long long)d->limits.max_pixels);
+        return UM_FAIL(UM_TOO_LARGE, "frames of %dx%d are above the limit of %lld pixels (decoder.megapixels raises it)", p->width, p->height, (long long)d->limits.max_pixels);
     d->codec = avcodec_alloc_context3(codec);
     if (!d->codec) return UM_FAIL(UM_OOM, "no memory for the decoder");
     AVDictionary *o = codec_options(d);

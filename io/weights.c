@@ -20,7 +20,7 @@ static const char *const net_file[NETS] = {"pnet.pt", "rnet.pt", "onet.pt"};
 static const char *const net_prefix[NETS] = {"pnet.", "rnet.", "onet."};
 static const char wheel_folder[] = "facenet_pytorch/data/";
 
-#define KIND "detector"
+#define KIND   "detector"
 #define FORMAT "unmask-mtcnn 1"
 
 /* The three files in memory, in the order p, r, o. */
@@ -53,8 +53,8 @@ static um_status from_folder(um_vfs *vfs, const char *folder, net_files *out)
     for (int i = 0; i < NETS; i++) {
         um_buf_clear(&path);
         UM_GOTO_PASS(st, um_buf_printf(&path, "%s/%s%s", folder, inside, net_file[i]));
-        UM_GOTO(st, um_vfs_read_whole(vfs, (const char *)path.data, MAX_TORCH_FILE_BYTES, &out->bytes[i], &out->n[i]), "the folder %s must hold pnet.pt, rnet.pt and onet.pt",
-                um_quote(folder));
+        UM_GOTO(st, um_vfs_read_whole(vfs, (const char *)path.data, MAX_TORCH_FILE_BYTES, &out->bytes[i], &out->n[i]),
+                "the folder %s must hold pnet.pt, rnet.pt and onet.pt", um_quote(folder));
     }
 done:
     um_buf_release(&path);
@@ -69,7 +69,10 @@ static um_status from_wheel(um_vfs *vfs, const char *path, net_files *out)
     um_zip *zip = NULL;
     UM_GOTO_PASS(st, um_vfs_read_whole(vfs, path, MAX_WHEEL_BYTES, &bytes, &n));
     if (!um_zip_is(bytes, n)) {
-        st = UM_FAIL(UM_DATA, "%s is neither the wheel of facenet-pytorch nor a folder with its pnet.pt, rnet.pt and onet.pt; fetch the wheel with: pip download --no-deps facenet-pytorch", um_quote(path));
+        st = UM_FAIL(UM_DATA,
+                     "%s is neither the wheel of facenet-pytorch nor a folder with its pnet.pt, rnet.pt and onet.pt; fetch the "
+                     "wheel with: pip download --no-deps facenet-pytorch",
+                     um_quote(path));
         goto done;
     }
     UM_GOTO(st, um_zip_open(bytes, n, &zip), "cannot read %s", um_quote(path));
@@ -97,7 +100,10 @@ static um_status from_files(um_vfs *vfs, const char *const *paths, net_files *ou
         const char *slash = strrchr(paths[i], '/'), *base = slash != NULL ? slash + 1 : paths[i];
         int net = 0;
         while (net < NETS && strcmp(base, net_file[net]) != 0) net++;
-        if (net == NETS) return UM_FAIL(UM_USAGE, "%s is called neither pnet.pt nor rnet.pt nor onet.pt: which network it holds is told by its name", um_quote(paths[i]));
+        if (net == NETS)
+            return UM_FAIL(UM_USAGE,
+                           "%s is called neither pnet.pt nor rnet.pt nor onet.pt: which network it holds is told by its name",
+                           um_quote(paths[i]));
         if (out->bytes[net] != NULL) return UM_FAIL(UM_USAGE, "two files called %s", net_file[net]);
         UM_PASS(um_vfs_read_whole(vfs, paths[i], MAX_TORCH_FILE_BYTES, &out->bytes[net], &out->n[net]));
     }
@@ -143,9 +149,11 @@ static um_status import_tensor(um_torch_file *f, int i, const char *name, um_mtc
         char text[64];
         for (int d = 0; d < wanted.n_dims; d++) wanted.dims[d] = want->dims[d];
         snprintf(text, sizeof text, "%s", um_torch_tensor_shape(&wanted));
-        return UM_FAIL(UM_DATA, "the tensor %s has the shape %s; this network has %s there", um_quote(name), um_torch_tensor_shape(t), text);
+        return UM_FAIL(UM_DATA, "the tensor %s has the shape %s; this network has %s there", um_quote(name),
+                       um_torch_tensor_shape(t), text);
     }
-    if (t->dtype != UM_TORCH_F32) return UM_FAIL(UM_DATA, "the tensor %s holds %s; these networks are f32", um_quote(name), um_torch_dtype_name(t->dtype));
+    if (t->dtype != UM_TORCH_F32)
+        return UM_FAIL(UM_DATA, "the tensor %s holds %s; these networks are f32", um_quote(name), um_torch_dtype_name(t->dtype));
     UM_PASS(allocate(i, out));
     UM_PASS(um_torch_file_read_f32(f, at, out->data[i], t->count));
     return check_finite(i, out->data[i]);
@@ -168,13 +176,15 @@ static um_status import_net(int net, const void *bytes, size_t n, um_mtcnn_weigh
         st = UM_FAIL(UM_DATA, "the tensor %s does not belong to this network", um_quote(name));
         goto done;
     }
-    if (um_torch_file_scalar_count(f) > 0) st = UM_FAIL(UM_DATA, "the entry %s does not belong to this network", um_quote(um_torch_file_scalar(f, 0)->name));
+    if (um_torch_file_scalar_count(f) > 0)
+        st = UM_FAIL(UM_DATA, "the entry %s does not belong to this network", um_quote(um_torch_file_scalar(f, 0)->name));
 done:
     um_torch_file_close(f);
     return st;
 }
 
-um_status um_weights_import_mtcnn(um_vfs *vfs, const char *const *sources, int n_sources, um_mtcnn_weights *out, char source_sha256[65])
+um_status um_weights_import_mtcnn(um_vfs *vfs, const char *const *sources, int n_sources, um_mtcnn_weights *out,
+                                  char source_sha256[65])
 {
     um_status st;
     net_files files = {0};
@@ -186,7 +196,9 @@ um_status um_weights_import_mtcnn(um_vfs *vfs, const char *const *sources, int n
     } else if (n_sources == NETS) {
         UM_GOTO_PASS(st, from_files(vfs, sources, &files));
     } else {
-        st = UM_FAIL(UM_USAGE, "%d sources: the wheel of facenet-pytorch, a folder, or the three files pnet.pt, rnet.pt and onet.pt", n_sources);
+        st =
+            UM_FAIL(UM_USAGE, "%d sources: the wheel of facenet-pytorch, a folder, or the three files pnet.pt, rnet.pt and onet.pt",
+                    n_sources);
         goto done;
     }
     um_sha256 sha;
@@ -209,7 +221,8 @@ static void dims_of(int i, hsize_t dims[4])
     for (int d = 0; d < n_dims(i); d++) dims[d] = (hsize_t)um_mtcnn_tensors[i].dims[d];
 }
 
-um_status um_weights_write_mtcnn(um_vfs *vfs, const char *path, const um_mtcnn_weights *w, const char *source_name, const char *source_sha256)
+um_status um_weights_write_mtcnn(um_vfs *vfs, const char *path, const um_mtcnn_weights *w, const char *source_name,
+                                 const char *source_sha256)
 {
     um_status st;
     um_h5image *im = NULL;

@@ -30,7 +30,9 @@ static um_status check_name(const char *name)
         bad = len == 2 && memcmp(part, "..", 2) == 0;
         part = slash != NULL ? slash + 1 : NULL;
     }
-    return bad ? UM_FAIL(UM_DATA, "the archive has a member of the name %s, which no program that means well writes", um_quote(name)) : UM_OK;
+    return bad ? UM_FAIL(UM_DATA, "the archive has a member of the name %s, which no program that means well writes",
+                         um_quote(name))
+               : UM_OK;
 }
 
 static int compare(const void *a, const void *b, void *context)
@@ -47,21 +49,26 @@ static um_status read_directory(um_zip *z, size_t n_bytes)
         member *m = &z->member[i];
         if (zip_stat_index(z->archive, (zip_uint64_t)i, ZIP_FL_ENC_RAW, &s) != 0)
             return UM_FAIL(UM_DATA, "member %d of the archive is damaged: %s", i, zip_strerror(z->archive));
-        const uint64_t need = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+        const uint64_t need =
+            ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
         if ((s.valid & need) != need) return UM_FAIL(UM_DATA, "member %d of the archive lacks a size or a name", i);
         UM_PASS(check_name(s.name));
         *m = (member){.name = s.name, .size = s.size, .index = i, .stored = s.comp_method == ZIP_CM_STORE};
         z->by_name[i] = i;
         if (s.encryption_method != ZIP_EM_NONE) return UM_FAIL(UM_DATA, "the member %s is encrypted", um_quote(s.name));
         if (!m->stored && s.comp_method != ZIP_CM_DEFLATE)
-            return UM_FAIL(UM_DATA, "the member %s has compression method %d; stored and deflate are read", um_quote(s.name), s.comp_method);
-        /* Compressed sizes that add up to more than the file: members that lie over each other (the way to a small file with much content). */
+            return UM_FAIL(UM_DATA, "the member %s has compression method %d; stored and deflate are read", um_quote(s.name),
+                           s.comp_method);
+        /* Compressed sizes that add up to more than the file: members that lie over each other (the way to a small file with much
+         * content). */
         if (s.comp_size > n_bytes - total || (m->stored && s.size != s.comp_size))
-            return UM_FAIL(UM_DATA, "the member %s claims %" PRIu64 " bytes, %" PRIu64 " of them stored; the archive has %zu", um_quote(s.name), s.size, s.comp_size, n_bytes);
+            return UM_FAIL(UM_DATA, "the member %s claims %" PRIu64 " bytes, %" PRIu64 " of them stored; the archive has %zu",
+                           um_quote(s.name), s.size, s.comp_size, n_bytes);
         total += s.comp_size;
         /* Deflate expands at most 1032 times. */
         if (!m->stored && s.size / 1032 > s.comp_size)
-            return UM_FAIL(UM_DATA, "the member %s claims to expand from %" PRIu64 " to %" PRIu64 " bytes", um_quote(s.name), s.comp_size, s.size);
+            return UM_FAIL(UM_DATA, "the member %s claims to expand from %" PRIu64 " to %" PRIu64 " bytes", um_quote(s.name),
+                           s.comp_size, s.size);
     }
     qsort_r(z->by_name, (size_t)z->n, sizeof *z->by_name, compare, z);
     for (int i = 1; i < z->n; i++) {
@@ -135,8 +142,10 @@ int um_zip_find(const um_zip *z, const char *name)
         int mid = lo + (hi - lo) / 2;
         int c = strcmp(z->member[z->by_name[mid]].name, name);
         if (c == 0) return z->by_name[mid];
-        if (c < 0) lo = mid + 1;
-        else hi = mid;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return -1;
 }
@@ -150,7 +159,8 @@ um_status um_zip_read(um_zip *z, int i, uint64_t max_bytes, uint8_t **out, size_
     uint64_t at = 0;
     *out = NULL;
     if (m->size > max_bytes)
-        return UM_FAIL(UM_TOO_LARGE, "the member %s has %" PRIu64 " bytes; at most %" PRIu64 " are expected", um_quote(m->name), m->size, max_bytes);
+        return UM_FAIL(UM_TOO_LARGE, "the member %s has %" PRIu64 " bytes; at most %" PRIu64 " are expected", um_quote(m->name),
+                       m->size, max_bytes);
     data = malloc((size_t)m->size + 1);
     if (data == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the member %s of %" PRIu64 " bytes", um_quote(m->name), m->size);
     file = zip_fopen_index(z->archive, (zip_uint64_t)m->index, 0);
@@ -169,7 +179,8 @@ um_status um_zip_read(um_zip *z, int i, uint64_t max_bytes, uint8_t **out, size_
         at += (uint64_t)got;
     }
     if (at != m->size) {
-        st = UM_FAIL(UM_DATA, "the member %s is %s than the %" PRIu64 " bytes it claims", um_quote(m->name), at < m->size ? "shorter" : "longer", m->size);
+        st = UM_FAIL(UM_DATA, "the member %s is %s than the %" PRIu64 " bytes it claims", um_quote(m->name),
+                     at < m->size ? "shorter" : "longer", m->size);
         goto done;
     }
     *out = data;

@@ -12,6 +12,19 @@
 
 enum { UM_JOB_MPI = 1, UM_JOB_DECODES = 2 };
 
+/* Limits of the decoder's child processes. The options struct of a job with UM_JOB_DECODES begins with this, its table with UM_DECODER_ROWS. */
+typedef struct um_decoder_options {
+    int64_t cpu_s, memory_mb, megapixels;
+} um_decoder_options;
+
+#define UM_DECODER_ROWS                                                                                                                \
+    {"decoder.cpu_s", 0, UM_OPT_INT, offsetof(um_decoder_options, cpu_s), "120", "SECONDS", 1, 1e6, .flags = UM_OPT_SET_ONLY,         \
+     .help = "processor time that decoding one video may take"},                                                                      \
+    {"decoder.memory_mb", 0, UM_OPT_INT, offsetof(um_decoder_options, memory_mb), "2048", "MB", 64, 1e6, .flags = UM_OPT_SET_ONLY,    \
+     .help = "address space that decoding one video may take"},                                                                       \
+    {"decoder.megapixels", 0, UM_OPT_INT, offsetof(um_decoder_options, megapixels), "16", "N", 1, 1024, .flags = UM_OPT_SET_ONLY,     \
+     .help = "largest frame that is decoded, in units of 1024x1024 pixels"}
+
 typedef struct um_job_context {
     const char *program;   /* argv[0] */
     um_texts operands;     /* what was not an option */

@@ -20,6 +20,7 @@ enum { MAX_PICTURE_BYTES = 256 << 20 };
 static const int64_t MAX_PICTURE_PIXELS = 4096 * 4096;
 
 typedef struct detect_options {
+    um_decoder_options decoder;
     const char *detector, *draw, *output;
     double thresholds[3], scale;
     um_frames frames;
@@ -35,6 +36,7 @@ static const um_opt options[] = {
     {"landmarks", 0, UM_OPT_FLAG, offsetof(detect_options, landmarks), NULL, NULL, .help = "write the five landmarks of each face too"},
     {"draw", 0, UM_OPT_TEXT, offsetof(detect_options, draw), NULL, "OUTDIR", .help = "write each frame with its boxes drawn in as PNG to this folder"},
     {"output", 'o', UM_OPT_TEXT, offsetof(detect_options, output), "-", "FILE", .help = "the JSON Lines file to write; - is the standard output"},
+    UM_DECODER_ROWS,
     {NULL},
 };
 

@@ -3,6 +3,7 @@
 #include "jobs/job.h"
 #include "src/core/log.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct import_options {
@@ -24,8 +25,13 @@ static um_status run(um_job_context *ctx, void *values)
         return UM_FAIL(UM_USAGE, "cannot import %s; what can be imported: mtcnn", um_quote(ctx->operands.text[0]));
     const char *const *sources = ctx->operands.text + 1;
     UM_GOTO(st, um_weights_import_mtcnn(ctx->vfs, sources, ctx->operands.n - 1, &w, sha), "cannot import the detector from %s", um_quote(sources[0]));
-    const char *slash = strrchr(sources[0], '/');
-    UM_GOTO_PASS(st, um_weights_write_mtcnn(ctx->vfs, o->output, &w, slash != NULL ? slash + 1 : sources[0], sha));
+    char *name = strdup(sources[0]);
+    if (name == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for a name"));
+    for (size_t n = strlen(name); n > 1 && name[n - 1] == '/'; n--) name[n - 1] = 0;
+    const char *slash = strrchr(name, '/');
+    st = um_weights_write_mtcnn(ctx->vfs, o->output, &w, slash != NULL ? slash + 1 : name, sha);
+    free(name);
+    if (st != UM_OK) goto done;
     um_log(UM_LOG_INFO, "%s: %d tensors, SHA-256 of the source's tensors' files %s", o->output, UM_MTCNN_TENSORS, sha);
 done:
     um_mtcnn_weights_release(&w);

@@ -182,7 +182,7 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
             snprintf(caption[n_sheet], sizeof caption[0], "original %" PRId64 "_%d", e->frame, e->face);
             UM_GOTO_PASS(st, load(c, codec, &o->image, 3, &sheet_image[n_sheet++]));
         }
-        for (int k = 0; k < 5 && e->has_landmarks != 0; k++) um_draw_disc(&img, e->point[k][0], e->point[k][1], img.width_px > 200 ? 3 : 2, RED);
+        for (int k = 0; k < 5 && e->has_landmarks != 0; k++) um_draw_disc(&img, e->point[k][0], e->point[k][1], 2 + img.width_px / 120, RED);
         snprintf(name, sizeof name, "%" PRId64 "_%d.png", e->frame, e->face);
         UM_GOTO_PASS(st, save(ctx, codec, &img, dir, name));
         n++;
@@ -206,7 +206,7 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
     }
     for (int i = 0; i < n_sheet; i++) captions[i] = caption[i];
     if (n_sheet > 0) {
-        UM_GOTO_PASS(st, um_sheet_make(sheet_image, captions, n_sheet, columns == 3 ? 3 : 4, 220, &sheet));
+        UM_GOTO_PASS(st, um_sheet_make(sheet_image, captions, n_sheet, columns == 3 ? 6 : 4, 220, &sheet));
         UM_GOTO_PASS(st, save(ctx, codec, &sheet, dir, "sheet.png"));
     }
     um_log(UM_LOG_INFO, "%s: %" PRId64 " crops written to %s", um_quote(c->manifest.video[video].path), n, um_quote(dir));

@@ -16,6 +16,7 @@
 #include <sys/statvfs.h>
 
 typedef struct preprocess_options {
+    um_decoder_options decoder;
     const char *store, *detector, *crop_format;
     um_frames frames;
     int64_t max_faces, limit, jpeg_quality, seal_mb, unit_mb, poison_after;
@@ -45,6 +46,7 @@ static const um_opt options[] = {
     {"store.seal_s", 0, UM_OPT_REAL, FIELD(seal_s), "30", "SECONDS", 0, 86400, .flags = UM_OPT_SET_ONLY, .help = "seal shards at this age: what a kill can cost"},
     {"store.ignore_space", 0, UM_OPT_FLAG, FIELD(ignore_space), NULL, NULL, .flags = UM_OPT_SET_ONLY, .help = "start even if the disk looks too small"},
     {"unit.memory_mb", 0, UM_OPT_INT, FIELD(unit_mb), "2048", "MB", 16, 1 << 20, .flags = UM_OPT_SET_ONLY, .help = "memory one original and its fakes may take in a rank"},
+    UM_DECODER_ROWS,
     {NULL},
 };
 

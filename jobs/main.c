@@ -108,7 +108,14 @@ static um_status run(const um_job *job, int argc, char **argv, um_job_context *c
         st = UM_FAIL(UM_USAGE, "usage: unmask %s (--help tells more)", job->usage);
         goto done;
     }
-    if ((job->flags & UM_JOB_DECODES) != 0) st = um_decoder_start(&um_video_limits_default, &ctx->decoder);
+    if ((job->flags & UM_JOB_DECODES) != 0) {
+        const um_decoder_options *d = options;
+        um_video_limits limits = um_video_limits_default;
+        limits.max_cpu_s = d->cpu_s;
+        limits.memory_bytes = d->memory_mb << 20;
+        limits.max_pixels = d->megapixels << 20;
+        st = um_decoder_start(&limits, &ctx->decoder);
+    }
     if (st == UM_OK && (job->flags & UM_JOB_MPI) != 0) {
         st = um_world_open(&ctx->world);
         world = st == UM_OK;

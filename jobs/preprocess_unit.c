@@ -170,6 +170,7 @@ static um_status keep_pixels(um_preprocess *p, crop *c, const um_image *cut)
 
 static um_status cut_out(um_preprocess *p, const um_manifest_video *v, const um_frame *f, crop *c, um_image *cut)
 {
+    between(p);
     *cut = um_image_crop(&f->image, c->rect);
     UM_PASS(encode(p, cut, p->format));
     um_store_image row = {.video = v->id, .frame = f->index, .time_s = f->time_s, .face = c->face.face, .rect = {c->rect.x0, c->rect.y0, c->rect.x1, c->rect.y1}, .format = (int32_t)p->format};
@@ -186,6 +187,7 @@ static um_status detect_frame(um_preprocess *p, const um_manifest_video *v, cons
     UM_PASS(um_detector_run(p->frame_detector, &f->image, &p->thresholds, &u->faces));
     p->times.detect += um_clock_s() - start;
     p->counts.frames++;
+    between(p);
     row->faces_found += u->faces.n;
     int kept = 0;
     for (int i = 0; i < u->faces.n; i++) {
@@ -351,6 +353,7 @@ static um_status mask(um_preprocess *p, const um_manifest_video *v, const crop *
     const um_image *real = &c->image;
     int32_t changed = 0;
     if (real->data == NULL || real->width_px < 7 || real->height_px < 7) return UM_OK; /* smaller than the window: no map is defined */
+    between(p);
     double start = um_clock_s();
     if (u->mask.width_px != real->width_px || u->mask.height_px != real->height_px) {
         um_image_free(&u->mask);

@@ -1,26 +1,35 @@
 #pragma once
-/* area.h: area resampling by sums over rectangles.
+/* area.h: means over windows of a picture: area resampling as PyTorch's adaptive average pooling does it.
  *
- * A summed-area table (Crow, SIGGRAPH 1984) holds for each corner the sum of all pixels above and left of it, so the mean of any rectangle costs four reads, whatever its size: one table gives all levels of a pyramid and all
- * crops. Sums are exact integers (u32: at most 16.8 Mpx). Windows are those of torch's adaptive average pooling, which facenet-pytorch resamples with: output i of n over a side of `in` pixels averages
- * [floor(i * in / n), ceil((i + 1) * in / n)).
+ * A summed-area table (Crow, SIGGRAPH 1984) in 32-bit integers gives the exact sum of any window in four reads, so the cost of a resampled pixel does not depend
+ * on the factor. Pixel i of n_out over n_in covers [floor(i * n_in / n_out), ceil((i + 1) * n_in / n_out)). Sums may wrap around: differences are right as long
+ * as one window holds less than 2^31 / 255 pixels, which the size limit ensures.
  */
 #include "src/image/image.h"
 
+#define UM_AREA_MAX_PIXELS 16800000 /* of the picture; at 16 bytes each the table stays below 270 MB */
+
 typedef struct um_area {
-    uint32_t *sum; /* (height + 1, width + 1, 4): R, G, B, unused; owned */
-    size_t cap;
+    uint32_t *sum; /* (height + 1, width + 1, 4): R, G, B of all pixels above and to the left, and a number without meaning; aligned */
+    size_t cap;    /* numbers allocated */
     int width_px, height_px;
 } um_area;
 
-/* Makes the table of an RGB picture; memory is reused. Errors: UM_NO_MEMORY, UM_TOO_LARGE. Local. */
-um_status um_area_set(um_area *t, const um_image *rgb);
-void um_area_release(um_area *t);
+/* Makes room for the table of an RGB picture and clears its first row; memory is kept and grown. Errors: UM_NO_MEMORY, UM_TOO_LARGE. */
+um_status um_area_begin(um_area *a, const um_image *rgb);
+/* Adds row y of the picture; rows come in order. Windows that end at or above row y + 1 can be read from then on. */
+void um_area_add_row(um_area *a, const um_image *rgb, int y);
+void um_area_release(um_area *a);
 
-/* The windows of n outputs over pixels [first, last): begin[i], end[i], absolute. */
-void um_area_windows(int first, int last, int n, int *begin, int *end);
+/* One output pixel's share of an axis. */
+typedef struct um_area_window {
+    int lo, hi;    /* [lo, hi) in the picture */
+    float inverse; /* 1 / (hi - lo) */
+} um_area_window;
 
-/* One output row, normalised: (mean - 127.5) / 128, over rows [y0, y1) and the n column windows. Planar: channel c at plane[c][i]. */
-void um_area_row_planar(const um_area *t, int y0, int y1, const int *begin, const int *end, int n, float *const plane[3]);
-/* The same, interleaved: out[3 * i + c]. */
-void um_area_row_packed(const um_area *t, int y0, int y1, const int *begin, const int *end, int n, float *out);
+/* The windows of a resampling of n_in pixels, the first of which is at `start`, to n_out. */
+void um_area_windows(int start, int n_in, int n_out, um_area_window *out);
+/* One output row: the mean over the rows of `y` and the columns of each x[i], each channel as (mean - 127.5) / 128, into three planes of n floats. */
+void um_area_row_planar(const um_area *a, um_area_window y, const um_area_window *x, int n, float *const plane[3]);
+/* The same, interleaved: n pixels of 3 floats; writes one float past the end. */
+void um_area_row_packed(const um_area *a, um_area_window y, const um_area_window *x, int n, float *out);

@@ -1,199 +1,147 @@
 #include "src/image/resize.h"
 
-#include "src/core/clones.h"
-
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Pillow's arithmetic: coefficients with 22 fractional bits, sums in 32 bits, half added before the shift, results clamped to a byte after each pass. */
-enum { BITS = 22, ROWS = 4 };
+enum { PRECISION_BITS = 32 - 8 - 2 }; /* fractional bits of a coefficient, as in Pillow's libImaging/Resample.c */
 
+/* One axis: output i is the sum over taps k of weight[i * taps + k] * input[first[i] + k], k < n[i]. */
 typedef struct axis {
-    int in, out;  /* sizes these coefficients are for */
-    int taps;     /* most taps of any output */
-    int *first;   /* [out] first input of each output */
-    int *count;   /* [out] its taps */
-    int32_t *k;   /* [out * taps] */
+    int n_in, n_out, taps;
+    int *first, *n;
+    int32_t *weight;
 } axis;
 
 struct um_resize {
     axis x, y;
-    uint8_t *middle; /* after the horizontal pass: (source height, target width, channels) */
+    uint8_t *middle; /* (height in, width out, channels): after the horizontal pass */
     size_t middle_cap;
-    uint8_t *lines;  /* ROWS source rows, with room to read past their ends */
-    size_t lines_cap;
-    int32_t *sum;    /* one target row */
-    size_t sum_cap;
 };
 
 um_resize *um_resize_new(void) { return calloc(1, sizeof(um_resize)); }
 
-static void axis_free(axis *a)
+static void axis_release(axis *a)
 {
     free(a->first);
-    free(a->count);
-    free(a->k);
+    free(a->n);
+    free(a->weight);
     *a = (axis){0};
 }
 
 void um_resize_free(um_resize *r)
 {
     if (r == NULL) return;
-    axis_free(&r->x);
-    axis_free(&r->y);
+    axis_release(&r->x);
+    axis_release(&r->y);
     free(r->middle);
-    free(r->lines);
-    free(r->sum);
     free(r);
 }
 
-/* Keys' cubic convolution (IEEE TASSP 29(6), 1981) with a = -0.5. */
-static double cubic(double x)
+/* Keys' cubic with a = -0.5. */
+static double bicubic(double x)
 {
-    static const double A = -0.5;
+    const double a = -0.5;
     x = fabs(x);
-    if (x < 1) return ((A + 2) * x - (A + 3)) * x * x + 1;
-    if (x < 2) return (((x - 5) * x + 8) * x - 4) * A;
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
     return 0;
 }
 
-static um_status axis_make(axis *a, int in, int out)
+static um_status axis_init(axis *a, int n_in, int n_out)
 {
-    if (a->in == in && a->out == out) return UM_OK;
-    axis_free(a);
-    double scale = (double)in / out, widened = scale < 1 ? 1 : scale, support = 2 * widened;
-    a->taps = (int)ceil(support) * 2 + 1;
-    a->first = malloc((size_t)out * sizeof *a->first);
-    a->count = malloc((size_t)out * sizeof *a->count);
-    a->k = calloc((size_t)out * (size_t)a->taps, sizeof *a->k);
-    double *weight = malloc((size_t)a->taps * sizeof *weight);
-    if (a->first == NULL || a->count == NULL || a->k == NULL || weight == NULL) {
-        free(weight);
-        axis_free(a);
-        return UM_FAIL(UM_NO_MEMORY, "no memory to resize from %d to %d", in, out);
+    if (a->n_in == n_in && a->n_out == n_out) return UM_OK;
+    axis_release(a);
+    double scale = (double)n_in / n_out, widen = scale < 1 ? 1 : scale, support = 2 * widen, inverse = 1 / widen;
+    int taps = (int)ceil(support) * 2 + 1;
+    double *k = malloc((size_t)taps * sizeof *k);
+    a->first = malloc((size_t)n_out * sizeof *a->first);
+    a->n = malloc((size_t)n_out * sizeof *a->n);
+    a->weight = calloc((size_t)n_out * (size_t)taps, sizeof *a->weight);
+    if (k == NULL || a->first == NULL || a->n == NULL || a->weight == NULL) {
+        free(k);
+        axis_release(a);
+        return UM_FAIL(UM_NO_MEMORY, "no memory to resample %d to %d pixels", n_in, n_out);
     }
-    for (int i = 0; i < out; i++) {
-        double centre = (i + 0.5) * scale, total = 0;
-        int first = (int)(centre - support + 0.5), last = (int)(centre + support + 0.5);
-        if (first < 0) first = 0;
-        if (last > in) last = in;
-        int n = last - first;
-        for (int j = 0; j < n; j++) {
-            weight[j] = cubic((j + first - centre + 0.5) * (1 / widened));
-            total += weight[j];
+    for (int i = 0; i < n_out; i++) {
+        double center = (i + 0.5) * scale, sum = 0;
+        int lo = (int)(center - support + 0.5), hi = (int)(center + support + 0.5);
+        if (lo < 0) lo = 0;
+        if (hi > n_in) hi = n_in;
+        for (int t = 0; t < hi - lo; t++) {
+            k[t] = bicubic((t + lo - center + 0.5) * inverse);
+            sum += k[t];
         }
-        for (int j = 0; j < n; j++) {
-            double w = total != 0 ? weight[j] / total : weight[j];
-            a->k[(size_t)i * (size_t)a->taps + (size_t)j] = (int32_t)(w < 0 ? w * (1 << BITS) - 0.5 : w * (1 << BITS) + 0.5);
+        for (int t = 0; t < hi - lo; t++) {
+            double v = (sum != 0 ? k[t] / sum : k[t]) * (1 << PRECISION_BITS);
+            a->weight[(size_t)i * (size_t)taps + (size_t)t] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
         }
-        a->first[i] = first;
-        a->count[i] = n;
+        a->first[i] = lo;
+        a->n[i] = hi - lo;
     }
-    free(weight);
-    a->in = in;
-    a->out = out;
+    free(k);
+    a->taps = taps;
+    a->n_in = n_in;
+    a->n_out = n_out;
     return UM_OK;
 }
 
-static uint8_t to_byte(int32_t sum)
+static uint8_t clip8(int32_t v)
 {
-    int32_t v = sum >> BITS;
+    v >>= PRECISION_BITS;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-typedef uint8_t u8x16 __attribute__((vector_size(16)));
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-
-/* One target row of ROWS source rows at once, RGB: four bytes a pixel are read (the fourth is not used), 16 sums at a time. */
-UM_CLONES static void horizontal_rgb(const axis *a, const uint8_t *const line[ROWS], uint8_t *const out[ROWS])
+static void pass_x(const axis *a, const uint8_t *in, int channels, uint8_t *out)
 {
-    for (int i = 0; i < a->out; i++) {
-        const int32_t *k = a->k + (size_t)i * (size_t)a->taps;
-        size_t at = (size_t)a->first[i] * 3;
-        i32x16 sum = {0};
-        sum += 1 << (BITS - 1);
-        for (int j = 0; j < a->count[i]; j++, at += 3) {
-            u8x16 v;
-            uint32_t four[ROWS];
-            for (int r = 0; r < ROWS; r++) memcpy(&four[r], line[r] + at, 4);
-            memcpy(&v, four, sizeof v);
-            sum += __builtin_convertvector(v, i32x16) * k[j];
+    for (int i = 0; i < a->n_out; i++) {
+        const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
+        const uint8_t *p = in + (size_t)a->first[i] * (size_t)channels;
+        for (int c = 0; c < channels; c++) {
+            int32_t s = 1 << (PRECISION_BITS - 1);
+            for (int t = 0; t < a->n[i]; t++) s += p[t * channels + c] * w[t];
+            *out++ = clip8(s);
         }
-        for (int r = 0; r < ROWS; r++)
-            for (int c = 0; c < 3; c++) out[r][3 * i + c] = to_byte(sum[4 * r + c]);
     }
 }
 
-static void horizontal_grey(const axis *a, const uint8_t *line, uint8_t *out)
+static void pass_y(const axis *a, int i, const uint8_t *in, size_t stride, int n, uint8_t *out)
 {
-    for (int i = 0; i < a->out; i++) {
-        const int32_t *k = a->k + (size_t)i * (size_t)a->taps;
-        int32_t sum = 1 << (BITS - 1);
-        for (int j = 0; j < a->count[i]; j++) sum += line[a->first[i] + j] * k[j];
-        out[i] = to_byte(sum);
+    const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
+    const uint8_t *p = in + (size_t)a->first[i] * stride;
+    for (int x = 0; x < n; x++) {
+        int32_t s = 1 << (PRECISION_BITS - 1);
+        for (int t = 0; t < a->n[i]; t++) s += p[(size_t)t * stride + (size_t)x] * w[t];
+        out[x] = clip8(s);
     }
-}
-
-UM_CLONES static void add_scaled(int32_t *restrict sum, const uint8_t *restrict row, int32_t k, size_t n)
-{
-    for (size_t i = 0; i < n; i++) sum[i] += row[i] * k;
-}
-
-UM_CLONES static void to_bytes(const int32_t *restrict sum, uint8_t *restrict out, size_t n)
-{
-    for (size_t i = 0; i < n; i++) out[i] = to_byte(sum[i]);
-}
-
-static bool room(void **p, size_t *cap, size_t bytes)
-{
-    if (*cap >= bytes) return true;
-    free(*p);
-    *p = malloc(bytes);
-    *cap = *p != NULL ? bytes : 0;
-    return *p != NULL;
 }
 
 um_status um_resize_bicubic(um_resize *r, const um_image *src, const um_image *dst)
 {
-    if (src->channels != dst->channels) return UM_FAIL(UM_INTERNAL, "resizing %d channels to %d", src->channels, dst->channels);
-    size_t channels = (size_t)src->channels, source_row = (size_t)src->width_px * channels, target_row = (size_t)dst->width_px * channels;
-    bool wide = src->width_px != dst->width_px, high = src->height_px != dst->height_px; /* a pass that changes nothing is left out, as Pillow does */
-    UM_PASS(axis_make(&r->x, src->width_px, dst->width_px));
-    UM_PASS(axis_make(&r->y, src->height_px, dst->height_px));
-    size_t line_bytes = source_row + 16;
-    if (!room((void **)&r->middle, &r->middle_cap, target_row * (size_t)src->height_px) || !room((void **)&r->lines, &r->lines_cap, line_bytes * ROWS) ||
-        !room((void **)&r->sum, &r->sum_cap, target_row * sizeof(int32_t)))
-        return UM_FAIL(UM_NO_MEMORY, "no memory to resize %dx%d", src->width_px, src->height_px);
-
-    for (int y = 0; y < src->height_px; y += ROWS) {
-        const uint8_t *line[ROWS];
-        uint8_t *out[ROWS];
-        for (int i = 0; i < ROWS; i++) { /* at the end the last row is done again */
-            int row = y + i < src->height_px ? y + i : src->height_px - 1;
-            out[i] = r->middle + (size_t)row * target_row;
-            if (!wide) {
-                memcpy(out[i], src->data + (size_t)row * src->stride, target_row);
-            } else if (channels == 3) {
-                memcpy(r->lines + (size_t)i * line_bytes, src->data + (size_t)row * src->stride, source_row);
-                line[i] = r->lines + (size_t)i * line_bytes;
-            } else {
-                horizontal_grey(&r->x, src->data + (size_t)row * src->stride, out[i]);
-            }
+    if (src->channels != dst->channels || (src->channels != 1 && src->channels != 3))
+        return UM_FAIL(UM_INTERNAL, "resampling %d to %d channels", src->channels, dst->channels);
+    int n = dst->width_px * dst->channels;
+    const uint8_t *middle = src->data;
+    size_t stride = src->stride;
+    if (dst->width_px != src->width_px) {
+        UM_PASS(axis_init(&r->x, src->width_px, dst->width_px));
+        stride = (size_t)n;
+        size_t need = stride * (size_t)src->height_px;
+        if (need > r->middle_cap) {
+            free(r->middle);
+            r->middle_cap = 0;
+            r->middle = malloc(need);
+            if (r->middle == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory to resample a picture");
+            r->middle_cap = need;
         }
-        if (wide && channels == 3) horizontal_rgb(&r->x, line, out);
+        for (int y = 0; y < src->height_px; y++) pass_x(&r->x, src->data + (size_t)y * src->stride, src->channels, r->middle + (size_t)y * stride);
+        middle = r->middle;
     }
-    for (int y = 0; y < dst->height_px; y++) {
-        uint8_t *out = dst->data + (size_t)y * dst->stride;
-        if (!high) {
-            memcpy(out, r->middle + (size_t)y * target_row, target_row);
-            continue;
-        }
-        const int32_t *k = r->y.k + (size_t)y * (size_t)r->y.taps;
-        for (size_t i = 0; i < target_row; i++) r->sum[i] = 1 << (BITS - 1);
-        for (int j = 0; j < r->y.count[y]; j++) add_scaled(r->sum, r->middle + (size_t)(r->y.first[y] + j) * target_row, k[j], target_row);
-        to_bytes(r->sum, out, target_row);
+    if (dst->height_px == src->height_px) {
+        for (int y = 0; y < dst->height_px; y++) memcpy(dst->data + (size_t)y * dst->stride, middle + (size_t)y * stride, (size_t)n);
+        return UM_OK;
     }
+    UM_PASS(axis_init(&r->y, src->height_px, dst->height_px));
+    for (int y = 0; y < dst->height_px; y++) pass_y(&r->y, y, middle, stride, n, dst->data + (size_t)y * dst->stride);
     return UM_OK;
 }

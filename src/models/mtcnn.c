@@ -1,195 +1,46 @@
 #include "src/models/mtcnn.h"
 
 #include "src/image/area.h"
-#include "src/models/mtcnn_kernel.h"
-#include "src/models/nms.h"
+#include "src/models/mtcnn_boxes.h"
+#include "src/models/mtcnn_kernels.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_FACE_PX = 20, CELL_PX = 12, STRIDE_PX = 2, R_PX = 24, O_PX = 48, MAX_LEVELS = 32, P_PLANES = 32 };
-static const double PYRAMID_FACTOR = 0.709;
-static const double NMS_LEVEL = 0.5, NMS_LEVELS = 0.7, NMS_R = 0.7;
-static const float NMS_O = 0.7f;
-
-/* Convolutions packed for the kernels: weights (R, S * C, K), K padded to a multiple of 16; dense layers after a map are reordered from PyTorch's (W, H, C) to our (H, W, C). */
-typedef struct layer {
-    float *w, *bias, *slope;
-    int K;
-} layer;
-
-struct um_mtcnn {
-    const um_mtcnn_kernels *k;
-    layer p1, p2, p3;                 /* planes: (C * 9, K), K not padded */
-    float p4[6][P_PLANES], p4_bias[6]; /* two logits, four offsets */
-    float p_difference[P_PLANES];     /* face logit minus the other: what is searched for */
-    layer r1, r2, r3, r4, r5, o1, o2, o3, o4, o5, o6;
-
-    um_area area;
-    int *begin_x, *end_x, *begin_y, *end_y; /* windows of a pyramid level */
-    float *rows;                            /* the ring buffers of the P-net */
-    size_t row_floats, windows_cap;
-    float *map[2];                          /* maps of one R- or O-net crop, before and after pooling */
-    float *batch, *hidden, *output;         /* last maps of all boxes, dense layers */
-    size_t batch_cap;
-    um_box *box, *box2;                     /* boxes, and scratch of as many */
-    float (*offset)[4], (*offset2)[4];
-    float (*point)[10];
-    int *order, *keep, *source;
-    int n, cap, first_of_level;
+const um_mtcnn_tensor um_mtcnn_tensors[UM_MTCNN_TENSORS] = {
+    {"pnet.conv1.weight", {10, 3, 3, 3}},   {"pnet.conv1.bias", {10}},    {"pnet.prelu1.weight", {10}},
+    {"pnet.conv2.weight", {16, 10, 3, 3}},  {"pnet.conv2.bias", {16}},    {"pnet.prelu2.weight", {16}},
+    {"pnet.conv3.weight", {32, 16, 3, 3}},  {"pnet.conv3.bias", {32}},    {"pnet.prelu3.weight", {32}},
+    {"pnet.conv4_1.weight", {2, 32, 1, 1}}, {"pnet.conv4_1.bias", {2}},   {"pnet.conv4_2.weight", {4, 32, 1, 1}},
+    {"pnet.conv4_2.bias", {4}},             {"rnet.conv1.weight", {28, 3, 3, 3}}, {"rnet.conv1.bias", {28}},
+    {"rnet.prelu1.weight", {28}},           {"rnet.conv2.weight", {48, 28, 3, 3}}, {"rnet.conv2.bias", {48}},
+    {"rnet.prelu2.weight", {48}},           {"rnet.conv3.weight", {64, 48, 2, 2}}, {"rnet.conv3.bias", {64}},
+    {"rnet.prelu3.weight", {64}},           {"rnet.dense4.weight", {128, 576}}, {"rnet.dense4.bias", {128}},
+    {"rnet.prelu4.weight", {128}},          {"rnet.dense5_1.weight", {2, 128}}, {"rnet.dense5_1.bias", {2}},
+    {"rnet.dense5_2.weight", {4, 128}},     {"rnet.dense5_2.bias", {4}},  {"onet.conv1.weight", {32, 3, 3, 3}},
+    {"onet.conv1.bias", {32}},              {"onet.prelu1.weight", {32}}, {"onet.conv2.weight", {64, 32, 3, 3}},
+    {"onet.conv2.bias", {64}},              {"onet.prelu2.weight", {64}}, {"onet.conv3.weight", {64, 64, 3, 3}},
+    {"onet.conv3.bias", {64}},              {"onet.prelu3.weight", {64}}, {"onet.conv4.weight", {128, 64, 2, 2}},
+    {"onet.conv4.bias", {128}},             {"onet.prelu4.weight", {128}}, {"onet.dense5.weight", {256, 1152}},
+    {"onet.dense5.bias", {256}},            {"onet.prelu5.weight", {256}}, {"onet.dense6_1.weight", {2, 256}},
+    {"onet.dense6_1.bias", {2}},            {"onet.dense6_2.weight", {4, 256}}, {"onet.dense6_2.bias", {4}},
+    {"onet.dense6_3.weight", {10, 256}},    {"onet.dense6_3.bias", {10}},
 };
+/* First tensor of each net in the table. */
+enum { PNET = 0, RNET = 13, ONET = 29 };
 
-/* ---- weights ---- */
-
-static const float *tensor(const um_mtcnn_weights *w, const char *name)
+size_t um_mtcnn_tensor_count(int i)
 {
-    for (int i = 0; i < UM_MTCNN_TENSORS; i++)
-        if (strcmp(um_mtcnn_tensors[i].name, name) == 0) return w->data[i];
-    return NULL;
+    size_t n = 1;
+    for (int k = 0; k < 4 && um_mtcnn_tensors[i].dims[k] != 0; k++) n *= (size_t)um_mtcnn_tensors[i].dims[k];
+    return n;
 }
 
-static float *floats(size_t n)
+void um_mtcnn_weights_release(um_mtcnn_weights *w)
 {
-    float *p = aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
-    if (p != NULL) memset(p, 0, n * sizeof(float));
-    return p;
-}
-
-static int padded(int K) { return (K + 15) / 16 * 16; }
-
-static bool layer_new(layer *l, int rows, int K)
-{
-    l->K = K;
-    l->w = floats((size_t)rows * (size_t)K + UM_MTCNN_SLACK);
-    l->bias = floats((size_t)K + UM_MTCNN_SLACK);
-    l->slope = floats((size_t)K + UM_MTCNN_SLACK);
-    return l->w != NULL && l->bias != NULL && l->slope != NULL;
-}
-
-static void layer_free(layer *l)
-{
-    free(l->w);
-    free(l->bias);
-    free(l->slope);
-}
-
-/* (K,C,R,S) to (C,R,S,K): rows of planes. */
-static bool pack_planes(layer *l, const float *w, const float *b, const float *slope, int C, int K)
-{
-    if (!layer_new(l, C * 9, K)) return false;
-    for (int k = 0; k < K; k++) {
-        for (int i = 0; i < C * 9; i++) l->w[i * K + k] = w[k * C * 9 + i];
-        l->bias[k] = b[k];
-        l->slope[k] = slope[k];
-    }
-    return true;
-}
-
-/* (K,C,R,S) to (R,S,C,K). in_C is how many channels the map before has in memory, padding included. Without slope: linear. */
-static bool pack_conv(layer *l, const float *w, const float *b, const float *slope, int C, int in_C, int R, int S, int K)
-{
-    int Kp = padded(K);
-    if (!layer_new(l, R * S * in_C, Kp)) return false;
-    for (int k = 0; k < K; k++) {
-        for (int c = 0; c < C; c++)
-            for (int r = 0; r < R; r++)
-                for (int s = 0; s < S; s++) l->w[((r * S + s) * in_C + c) * Kp + k] = w[((k * C + c) * R + r) * S + s];
-        l->bias[k] = b[k];
-    }
-    for (int k = 0; k < Kp; k++) l->slope[k] = slope != NULL && k < K ? slope[k] : 1;
-    return true;
-}
-
-/* A dense layer on a map of side x side x C, flattened by PyTorch as (x, y, c) and by us as (y, x, c). side 1: a plain one. k0: first output of several layers packed as one; the layer was made by the first. */
-static bool pack_dense(layer *l, const float *w, const float *b, const float *slope, int side, int C, int K, int k0, int K_all)
-{
-    int n = side * side * C, Kp = padded(K_all);
-    if (k0 == 0 && !layer_new(l, n, Kp)) return false;
-    for (int k = 0; k < K; k++) {
-        for (int y = 0; y < side; y++)
-            for (int x = 0; x < side; x++)
-                for (int c = 0; c < C; c++) l->w[((y * side + x) * C + c) * Kp + k0 + k] = w[k * n + (x * side + y) * C + c];
-        l->bias[k0 + k] = b[k];
-    }
-    for (int k = k0; k < Kp; k++) l->slope[k] = slope != NULL && k < k0 + K ? slope[k - k0] : 1;
-    return true;
-}
-
-static bool pack(um_mtcnn *m, const um_mtcnn_weights *w)
-{
-#define T(name) tensor(w, name)
-    bool ok = pack_planes(&m->p1, T("pnet.conv1.weight"), T("pnet.conv1.bias"), T("pnet.prelu1.weight"), 3, 10) &&
-              pack_planes(&m->p2, T("pnet.conv2.weight"), T("pnet.conv2.bias"), T("pnet.prelu2.weight"), 10, 16) &&
-              pack_planes(&m->p3, T("pnet.conv3.weight"), T("pnet.conv3.bias"), T("pnet.prelu3.weight"), 16, 32) &&
-              pack_conv(&m->r1, T("rnet.conv1.weight"), T("rnet.conv1.bias"), T("rnet.prelu1.weight"), 3, 3, 3, 3, 28) &&
-              pack_conv(&m->r2, T("rnet.conv2.weight"), T("rnet.conv2.bias"), T("rnet.prelu2.weight"), 28, 32, 3, 3, 48) &&
-              pack_conv(&m->r3, T("rnet.conv3.weight"), T("rnet.conv3.bias"), T("rnet.prelu3.weight"), 48, 48, 2, 2, 64) &&
-              pack_dense(&m->r4, T("rnet.dense4.weight"), T("rnet.dense4.bias"), T("rnet.prelu4.weight"), 3, 64, 128, 0, 128) &&
-              pack_dense(&m->r5, T("rnet.dense5_1.weight"), T("rnet.dense5_1.bias"), NULL, 1, 128, 2, 0, 6) &&
-              pack_dense(&m->r5, T("rnet.dense5_2.weight"), T("rnet.dense5_2.bias"), NULL, 1, 128, 4, 2, 6) &&
-              pack_conv(&m->o1, T("onet.conv1.weight"), T("onet.conv1.bias"), T("onet.prelu1.weight"), 3, 3, 3, 3, 32) &&
-              pack_conv(&m->o2, T("onet.conv2.weight"), T("onet.conv2.bias"), T("onet.prelu2.weight"), 32, 32, 3, 3, 64) &&
-              pack_conv(&m->o3, T("onet.conv3.weight"), T("onet.conv3.bias"), T("onet.prelu3.weight"), 64, 64, 3, 3, 64) &&
-              pack_conv(&m->o4, T("onet.conv4.weight"), T("onet.conv4.bias"), T("onet.prelu4.weight"), 64, 64, 2, 2, 128) &&
-              pack_dense(&m->o5, T("onet.dense5.weight"), T("onet.dense5.bias"), T("onet.prelu5.weight"), 3, 128, 256, 0, 256) &&
-              pack_dense(&m->o6, T("onet.dense6_1.weight"), T("onet.dense6_1.bias"), NULL, 1, 256, 2, 0, 16) &&
-              pack_dense(&m->o6, T("onet.dense6_2.weight"), T("onet.dense6_2.bias"), NULL, 1, 256, 4, 2, 16) &&
-              pack_dense(&m->o6, T("onet.dense6_3.weight"), T("onet.dense6_3.bias"), NULL, 1, 256, 10, 6, 16);
-    const float *logits = T("pnet.conv4_1.weight"), *offsets = T("pnet.conv4_2.weight");
-    for (int i = 0; i < P_PLANES; i++) {
-        for (int k = 0; k < 6; k++) m->p4[k][i] = k < 2 ? logits[k * P_PLANES + i] : offsets[(k - 2) * P_PLANES + i];
-        m->p_difference[i] = m->p4[1][i] - m->p4[0][i];
-    }
-    for (int k = 0; k < 6; k++) m->p4_bias[k] = k < 2 ? T("pnet.conv4_1.bias")[k] : T("pnet.conv4_2.bias")[k - 2];
-#undef T
-    return ok;
-}
-
-static const um_mtcnn_kernels *choose_kernels(void)
-{
-    const char *wanted = getenv("UNMASK_ISA");
-    bool base = wanted != NULL && strcmp(wanted, "base") == 0, avx2 = wanted != NULL && strcmp(wanted, "avx2") == 0;
-#if defined(__x86_64__)
-    bool has2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (has512 && has2 && !base && !avx2) return &um_mtcnn_kernels_avx512;
-    if (has2 && !base) return &um_mtcnn_kernels_avx2;
-#endif
-    return &um_mtcnn_kernels_base;
-}
-
-const char *um_mtcnn_isa(void) { return choose_kernels()->name; }
-
-/* Floats of the largest map of an O-net crop, 46 x 46 x 32, and of the R-net's input. */
-enum { MAP_FLOATS = 46 * 46 * 32 + UM_MTCNN_SLACK };
-
-um_status um_mtcnn_new(const um_mtcnn_weights *w, um_mtcnn **out)
-{
-    um_mtcnn *m = calloc(1, sizeof *m);
-    *out = NULL;
-    if (m == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the detector");
-    m->k = choose_kernels();
-    m->map[0] = floats(MAP_FLOATS);
-    m->map[1] = floats(MAP_FLOATS);
-    if (!pack(m, w) || m->map[0] == NULL || m->map[1] == NULL) {
-        um_mtcnn_free(m);
-        return UM_FAIL(UM_NO_MEMORY, "no memory for the detector's weights");
-    }
-    *out = m;
-    return UM_OK;
-}
-
-void um_mtcnn_free(um_mtcnn *m)
-{
-    if (m == NULL) return;
-    layer *all[] = {&m->p1, &m->p2, &m->p3, &m->r1, &m->r2, &m->r3, &m->r4, &m->r5, &m->o1, &m->o2, &m->o3, &m->o4, &m->o5, &m->o6};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) layer_free(all[i]);
-    um_area_release(&m->area);
-    void *memory[] = {m->begin_x, m->end_x, m->begin_y, m->end_y, m->rows, m->map[0], m->map[1], m->batch, m->hidden, m->output, m->box, m->box2, m->offset, m->offset2, m->point, m->order, m->keep, m->source};
-    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) free(memory[i]);
-    free(m);
+    for (int i = 0; i < UM_MTCNN_TENSORS; i++) free(w->data[i]);
+    *w = (um_mtcnn_weights){0};
 }
 
 void um_faces_release(um_faces *f)
@@ -198,333 +49,514 @@ void um_faces_release(um_faces *f)
     *f = (um_faces){0};
 }
 
-/* ---- boxes ---- */
+enum {
+    MIN_FACE_PX = 20, /* facenet-pytorch's default; the pyramid starts at 12/20 */
+    CELL_PX = 12,     /* what P-net looks at */
+    MAX_LEVELS = 32,
+    MAX_LAYERS = 6,
+    PAD = 16 /* floats after a map that a kernel may touch */
+};
+static const double PYRAMID_FACTOR = 0.709;
 
-static bool grow(void **p, size_t bytes)
+/* R- and O-net as data: convolutions with their pooling, then one dense layer, then all heads as one. */
+typedef struct conv_shape {
+    int side_in, n_in, k, n_out, pool; /* square maps; pool 0: none */
+} conv_shape;
+typedef struct net_shape {
+    int side, n_convs;
+    conv_shape conv[4];
+    int dense_in, dense_out, n_heads, head[3]; /* outputs of each head, in the order of the tensors: face or not, box, landmarks */
+} net_shape;
+static const net_shape RNET_SHAPE = {24, 3, {{24, 3, 3, 28, 3}, {11, 28, 3, 48, 3}, {4, 48, 2, 64, 0}}, 576, 128, 2, {2, 4}};
+static const net_shape ONET_SHAPE = {48, 4, {{48, 3, 3, 32, 3}, {23, 32, 3, 64, 3}, {10, 64, 3, 64, 2}, {4, 64, 2, 128, 0}}, 1152, 256, 3, {2, 4, 10}};
+enum { MAX_HEADS = 16, MAX_CROP = 48 };
+
+typedef struct crop_net {
+    const net_shape *shape;
+    um_layer layer[MAX_LAYERS];       /* convolutions, dense, heads */
+    uint32_t *offset[4];              /* of each output pixel of a convolution in its input */
+    size_t map_floats;                /* the largest map */
+} crop_net;
+
+typedef struct floats {
+    float *p;
+    size_t cap;
+} floats;
+
+/* One size of the pyramid. */
+typedef struct pyramid_level {
+    float scale;
+    int width_px, height_px;
+    size_t stride, at;  /* rows of its planes (3, height, stride) in the pyramid's memory */
+    um_area_window *x, *y;
+    int made;           /* rows so far */
+} pyramid_level;
+
+struct um_mtcnn {
+    const um_mtcnn_kernels *k;
+    um_pnet pnet;
+    crop_net rnet, onet;
+    float *weights;
+    uint32_t *offsets;
+    um_area area;
+    um_pnet_hits hits;
+    um_boxes level, all; /* of one level; of all levels, then of the later stages */
+    floats pnet_work, map[2], feature, hidden, head;
+    uint32_t *dense_offset;
+    size_t dense_cap;
+    int width_px, height_px; /* of the picture the levels are planned for */
+    int n_levels;
+    pyramid_level levels[MAX_LEVELS];
+    floats pyramid; /* all levels */
+    um_area_window *windows;
+    size_t windows_cap;
+};
+
+static const um_mtcnn_kernels *kernels(void)
 {
-    void *q = realloc(*p, bytes);
-    if (q != NULL) *p = q;
-    return q != NULL;
+    const char *wish = getenv("UNMASK_ISA");
+    int level = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) level = 1;
+    if (level == 1 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        level = 2;
+#endif
+    if (wish != NULL && strcmp(wish, "base") == 0) level = 0;
+    if (wish != NULL && strcmp(wish, "avx2") == 0 && level > 1) level = 1;
+    return level == 2 ? &um_mtcnn_kernels_avx512 : level == 1 ? &um_mtcnn_kernels_avx2 : &um_mtcnn_kernels_base;
 }
 
-static um_status reserve_boxes(um_mtcnn *m, int need)
+const char *um_mtcnn_isa(void) { return kernels()->name; }
+
+um_status um_pnet_hits_reserve(um_pnet_hits *h, size_t more)
 {
-    if (need <= m->cap) return UM_OK;
-    int cap = m->cap < 1024 ? 1024 : m->cap * 2;
-    if (cap < need) cap = need;
-    size_t n = (size_t)cap;
-    if (!grow((void **)&m->box, n * sizeof *m->box) || !grow((void **)&m->box2, n * sizeof *m->box2) || !grow((void **)&m->offset, n * sizeof *m->offset) || !grow((void **)&m->offset2, n * sizeof *m->offset2) ||
-        !grow((void **)&m->point, n * sizeof *m->point) || !grow((void **)&m->order, n * sizeof *m->order) || !grow((void **)&m->keep, n * sizeof *m->keep) || !grow((void **)&m->source, n * sizeof *m->source))
-        return UM_FAIL(UM_NO_MEMORY, "no memory for %d candidate boxes", need);
-    m->cap = cap;
+    if (h->n + more <= h->cap) return UM_OK;
+    size_t cap = (h->n + more) * 2;
+    um_pnet_hit *p = realloc(h->hit, cap * sizeof *p);
+    if (p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %zu candidates", cap);
+    h->hit = p;
+    h->cap = cap;
     return UM_OK;
 }
 
-/* Keeps boxes first + keep[0..kept), in that order, from `first` on; offsets go along. */
-static void take(um_mtcnn *m, int first, int kept)
+static um_status floats_reserve(floats *f, size_t n)
 {
-    for (int i = 0; i < kept; i++) {
-        m->box2[i] = m->box[first + m->keep[i]];
-        memcpy(m->offset2[i], m->offset[first + m->keep[i]], sizeof m->offset2[0]);
-    }
-    memcpy(m->box + first, m->box2, (size_t)kept * sizeof *m->box);
-    memcpy(m->offset + first, m->offset2, (size_t)kept * sizeof *m->offset);
-    m->n = first + kept;
-}
-
-static void suppress(um_mtcnn *m, int first, double t) { take(m, first, um_nms_union(m->box + first, m->n - first, t, m->order, m->keep)); }
-
-/* Each box to a square of its longer side around its middle. */
-static void make_square(um_box *b)
-{
-    float h = b->y1 - b->y0, w = b->x1 - b->x0, l = w > h ? w : h;
-    b->x0 = b->x0 + w * 0.5f - l * 0.5f;
-    b->y0 = b->y0 + h * 0.5f - l * 0.5f;
-    b->x1 = b->x0 + l;
-    b->y1 = b->y0 + l;
-}
-
-/* Moves the corners by the net's offsets, in sides counted with both ends. */
-static void regress(um_box *b, const float offset[4])
-{
-    float w = b->x1 - b->x0 + 1, h = b->y1 - b->y0 + 1;
-    b->x0 += offset[0] * w;
-    b->y0 += offset[1] * h;
-    b->x1 += offset[2] * w;
-    b->y1 += offset[3] * h;
-}
-
-/* Softmax of two logits. */
-static float probability(float other, float face) { return (float)(1.0 / (1.0 + exp((double)other - (double)face))); }
-
-/* ---- P-net ---- */
-
-static um_status reserve_level(um_mtcnn *m, int H, int W)
-{
-    size_t windows = (size_t)(W > H ? W : H);
-    if (m->windows_cap < windows) {
-        if (!grow((void **)&m->begin_x, windows * sizeof(int)) || !grow((void **)&m->end_x, windows * sizeof(int)) || !grow((void **)&m->begin_y, windows * sizeof(int)) || !grow((void **)&m->end_y, windows * sizeof(int)))
-            return UM_FAIL(UM_NO_MEMORY, "no memory for a pyramid level of %dx%d", W, H);
-        m->windows_cap = windows;
-    }
-    size_t row = ((size_t)W + UM_MTCNN_SLACK + 15) / 16 * 16;
-    if (m->row_floats < row) {
-        enum { ROWS = 3 * 4 + 10 * 2 + 10 * 4 + 16 * 4 + 32 + 1 };
-        free(m->rows);
-        m->row_floats = 0;
-        m->rows = floats(row * ROWS);
-        if (m->rows == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a pyramid level of %dx%d", W, H);
-        m->row_floats = row;
-    }
+    if (n <= f->cap) return UM_OK;
+    free(f->p);
+    *f = (floats){0};
+    f->p = aligned_alloc(64, (n * sizeof(float) + 63) & ~(size_t)63);
+    if (f->p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the face detector");
+    memset(f->p, 0, n * sizeof(float)); /* kernels read (and throw away) a little past what was written */
+    f->cap = n;
     return UM_OK;
 }
 
-/* The candidates of one output row: the difference of the logits is searched for a bound just below the threshold's; what is found is computed as the net defines it. */
-static um_status add_candidates(um_mtcnn *m, const float *d, float *const *plane, int y, int width, double scale, float bound, float threshold)
+/* ---- weights ---- */
+
+/* Hands out pieces of one block; with a NULL block it only counts. */
+typedef struct carve {
+    float *block;
+    size_t used;
+} carve;
+
+static float *carve_take(carve *c, size_t n)
 {
-    for (int x = 0; x < width; x++) {
-        if (d[x] < bound) continue;
-        float v[6];
-        for (int k = 0; k < 6; k++) {
-            v[k] = m->p4_bias[k];
-            for (int i = 0; i < P_PLANES; i++) v[k] = fmaf(m->p4[k][i], plane[i][x], v[k]);
+    float *p = c->block == NULL ? NULL : c->block + c->used;
+    c->used += (n + 31) & ~(size_t)15; /* 64-byte pieces, and 16 floats at least after each for reads of whole registers */
+    return p;
+}
+
+static float *carve_copy(carve *c, const float *src, size_t n)
+{
+    float *p = carve_take(c, n);
+    if (p != NULL) memcpy(p, src, n * sizeof *src);
+    return p;
+}
+
+static void pack_pnet(um_mtcnn *net, const um_mtcnn_weights *w, carve *c)
+{
+    static const int N[4] = {3, 10, 16, 32};
+    float **dst[3][3] = {{&net->pnet.w1, &net->pnet.b1, &net->pnet.a1}, {&net->pnet.w2, &net->pnet.b2, &net->pnet.a2}, {&net->pnet.w3, &net->pnet.b3, &net->pnet.a3}};
+    for (int i = 0; i < 3; i++) {
+        float *p = carve_take(c, net->k->pnet_pack(N[i], N[i + 1], NULL, NULL));
+        if (p != NULL) net->k->pnet_pack(N[i], N[i + 1], w->data[PNET + 3 * i], p);
+        *dst[i][0] = p;
+        *dst[i][1] = carve_copy(c, w->data[PNET + 3 * i + 1], (size_t)N[i + 1]);
+        *dst[i][2] = carve_copy(c, w->data[PNET + 3 * i + 2], (size_t)N[i + 1]);
+    }
+    /* Only the difference of the two logits matters: p = 1 / (1 + exp(-(face - other))). */
+    const float *two = w->data[PNET + 9], *bias = w->data[PNET + 10];
+    net->pnet.face = carve_take(c, 32);
+    for (int i = 0; net->pnet.face != NULL && i < 32; i++) net->pnet.face[i] = two[32 + i] - two[i];
+    net->pnet.face_bias = bias[1] - bias[0];
+    net->pnet.box = carve_copy(c, w->data[PNET + 11], 4 * 32);
+    memcpy(net->pnet.box_bias, w->data[PNET + 12], sizeof net->pnet.box_bias);
+}
+
+/* One layer from `matrix` (rows * run, n_out). */
+static void pack_layer(const um_mtcnn_kernels *k, um_layer *l, carve *c, int rows, int run, int n_out, const float *matrix, const float *bias, const float *slope)
+{
+    size_t padded = ((size_t)n_out + 15) & ~(size_t)15;
+    float *w = carve_take(c, k->layer_pack(rows * run, n_out, NULL, NULL)), *b = carve_take(c, padded), *a = slope == NULL ? NULL : carve_take(c, padded);
+    *l = (um_layer){.rows = rows, .run = run, .n_out = n_out, .w = w, .bias = b, .slope = a};
+    if (c->block == NULL) return;
+    k->layer_pack(rows * run, n_out, matrix, w);
+    memcpy(b, bias, (size_t)n_out * sizeof *b);
+    if (a != NULL) memcpy(a, slope, (size_t)n_out * sizeof *a);
+}
+
+/* `matrix`: scratch for the largest layer. */
+static void pack_crop_net(const um_mtcnn_kernels *k, crop_net *n, const net_shape *shape, float *const *data, carve *c, float *matrix)
+{
+    int i = 0;
+    n->shape = shape;
+    for (; i < shape->n_convs; i++, data += 3) {
+        const conv_shape *s = &shape->conv[i];
+        int K = s->n_out, C = s->n_in, R = s->k;
+        for (int y = 0; y < R; y++)
+            for (int x = 0; x < R; x++)
+                for (int ci = 0; ci < C; ci++)
+                    for (int o = 0; o < K; o++) matrix[((y * R + x) * C + ci) * K + o] = data[0][((o * C + ci) * R + y) * R + x];
+        pack_layer(k, &n->layer[i], c, R, R * C, K, matrix, data[1], data[2]);
+    }
+    /* facenet-pytorch flattens (W,H,C) (permute(0, 3, 2, 1)); our maps are (H,W,C). */
+    int C = shape->conv[i - 1].n_out, K = shape->dense_out;
+    for (int y = 0; y < 3; y++)
+        for (int x = 0; x < 3; x++)
+            for (int ci = 0; ci < C; ci++)
+                for (int o = 0; o < K; o++) matrix[((y * 3 + x) * C + ci) * K + o] = data[0][o * shape->dense_in + (x * 3 + y) * C + ci];
+    pack_layer(k, &n->layer[i++], c, 1, shape->dense_in, K, matrix, data[1], data[2]);
+    data += 3;
+    float bias[MAX_HEADS] = {0};
+    int n_out = 0, at = 0;
+    for (int h = 0; h < shape->n_heads; h++) n_out += shape->head[h];
+    for (int h = 0; h < shape->n_heads; h++, data += 2)
+        for (int o = 0; o < shape->head[h]; o++, at++) {
+            bias[at] = data[1][o];
+            for (int ci = 0; ci < K; ci++) matrix[ci * n_out + at] = data[0][o * K + ci];
         }
-        float score = probability(v[0], v[1]);
-        if (!(score >= threshold)) continue;
-        UM_PASS(reserve_boxes(m, m->n + 1));
-        /* torch divides by the scale as a 32-bit float */
-        float s = (float)scale;
-        um_box *b = &m->box[m->n];
-        *b = (um_box){floorf((float)(STRIDE_PX * x + 1) / s), floorf((float)(STRIDE_PX * y + 1) / s), floorf((float)(STRIDE_PX * x + CELL_PX) / s), floorf((float)(STRIDE_PX * y + CELL_PX) / s), score};
-        memcpy(m->offset[m->n], v + 2, sizeof m->offset[0]);
-        m->n++;
-    }
-    return UM_OK;
+    pack_layer(k, &n->layer[i], c, 1, K, n_out, matrix, bias, NULL);
 }
 
-/* All of the P-net on one level, row by row: each layer's rows live in a ring that holds just what the next one needs. */
-static um_status search_level(um_mtcnn *m, double scale, float bound, float threshold)
+static size_t crop_net_offsets(crop_net *n, const net_shape *shape, uint32_t *block)
 {
-    const um_mtcnn_kernels *k = m->k;
-    int H = (int)(m->area.height_px * scale + 1), W = (int)(m->area.width_px * scale + 1);
-    UM_PASS(reserve_level(m, H, W));
-    um_area_windows(0, m->area.width_px, W, m->begin_x, m->end_x);
-    um_area_windows(0, m->area.height_px, H, m->begin_y, m->end_y);
-    float *next = m->rows, *image[4][3], *c1[2][10], *p1[4][10], *c2[4][16], *c3[32], *d;
-#define ROW() (next += m->row_floats, next - m->row_floats)
-    for (int i = 0; i < 4; i++)
-        for (int c = 0; c < 3; c++) image[i][c] = ROW();
-    for (int i = 0; i < 2; i++)
-        for (int c = 0; c < 10; c++) c1[i][c] = ROW();
-    for (int i = 0; i < 4; i++)
-        for (int c = 0; c < 10; c++) p1[i][c] = ROW();
-    for (int i = 0; i < 4; i++)
-        for (int c = 0; c < 16; c++) c2[i][c] = ROW();
-    for (int c = 0; c < 32; c++) c3[c] = ROW();
-    d = ROW();
-#undef ROW
-    int H1 = H - 2, W1 = W - 2, H2 = (H1 + 1) / 2, W2 = (W1 + 1) / 2, W3 = W2 - 2, W4 = W3 - 2, made = 0;
-    const float *rows[3 * 16];
-    for (int y2 = 0; y2 < H2; y2++) {
-        bool two = 2 * y2 + 1 < H1;
-        for (int s = 0; s <= (int)two; s++) {
-            int y = 2 * y2 + s;
-            for (; made <= y + 2; made++) um_area_row_planar(&m->area, m->begin_y[made], m->end_y[made], m->begin_x, m->end_x, W, image[made & 3]);
-            for (int c = 0; c < 3; c++)
-                for (int r = 0; r < 3; r++) rows[c * 3 + r] = image[(y + r) & 3][c];
-            k->plane_row(3, 10, rows, m->p1.w, m->p1.bias, m->p1.slope, c1[s], W1);
+    size_t used = 0;
+    n->map_floats = 0;
+    for (int i = 0; i < shape->n_convs; i++) {
+        const conv_shape *s = &shape->conv[i];
+        int side = s->side_in - s->k + 1;
+        size_t map = (size_t)side * (size_t)side * (size_t)s->n_out, in = (size_t)s->side_in * (size_t)s->side_in * (size_t)s->n_in;
+        if (map > n->map_floats) n->map_floats = map;
+        if (in > n->map_floats) n->map_floats = in;
+        n->offset[i] = block == NULL ? NULL : block + used;
+        for (int y = 0; y < side; y++)
+            for (int x = 0; x < side; x++, used++)
+                if (block != NULL) block[used] = (uint32_t)((y * s->side_in + x) * s->n_in);
+    }
+    return used;
+}
+
+um_status um_mtcnn_new(const um_mtcnn_weights *w, um_mtcnn **out)
+{
+    um_status st = UM_OK;
+    um_mtcnn *net = calloc(1, sizeof *net);
+    float *matrix = malloc(sizeof(float) * 1152 * 256); /* the largest layer, O-net's dense one */
+    *out = NULL;
+    if (net == NULL || matrix == NULL) {
+        st = UM_FAIL(UM_NO_MEMORY, "no memory for the face detector");
+        goto done;
+    }
+    net->k = kernels();
+    carve c = {0};
+    for (int pass = 0; pass < 2; pass++) { /* count, then fill */
+        c.used = 0;
+        pack_pnet(net, w, &c);
+        pack_crop_net(net->k, &net->rnet, &RNET_SHAPE, w->data + RNET, &c, matrix);
+        pack_crop_net(net->k, &net->onet, &ONET_SHAPE, w->data + ONET, &c, matrix);
+        if (pass == 1) break;
+        net->weights = c.block = aligned_alloc(64, (c.used * sizeof(float) + 63) & ~(size_t)63);
+        if (c.block == NULL) {
+            st = UM_FAIL(UM_NO_MEMORY, "no memory for the face detector's weights");
+            goto done;
         }
-        for (int c = 0; c < 10; c++) k->pool_row(c1[0][c], c1[two][c], W1, p1[y2 & 3][c]);
-        int y3 = y2 - 2;
-        if (y3 < 0) continue;
-        for (int c = 0; c < 10; c++)
-            for (int r = 0; r < 3; r++) rows[c * 3 + r] = p1[(y3 + r) & 3][c];
-        k->plane_row(10, 16, rows, m->p2.w, m->p2.bias, m->p2.slope, c2[y3 & 3], W3);
-        int y4 = y3 - 2;
-        if (y4 < 0) continue;
-        for (int c = 0; c < 16; c++)
-            for (int r = 0; r < 3; r++) rows[c * 3 + r] = c2[(y4 + r) & 3][c];
-        k->plane_row(16, 32, rows, m->p3.w, m->p3.bias, m->p3.slope, c3, W4);
-        k->dot_row((const float *const *)c3, P_PLANES, m->p_difference, m->p4_bias[1] - m->p4_bias[0], W4, d);
-        UM_PASS(add_candidates(m, d, c3, y4, W4, scale, bound, threshold));
+        memset(c.block, 0, c.used * sizeof(float));
+    }
+    size_t n_r = crop_net_offsets(&net->rnet, &RNET_SHAPE, NULL), n_o = crop_net_offsets(&net->onet, &ONET_SHAPE, NULL);
+    net->offsets = malloc((n_r + n_o) * sizeof *net->offsets);
+    if (net->offsets == NULL) {
+        st = UM_FAIL(UM_NO_MEMORY, "no memory for the face detector");
+        goto done;
+    }
+    crop_net_offsets(&net->rnet, &RNET_SHAPE, net->offsets);
+    crop_net_offsets(&net->onet, &ONET_SHAPE, net->offsets + n_r);
+    for (int i = 0; i < 2; i++) UM_GOTO_PASS(st, floats_reserve(&net->map[i], net->onet.map_floats + PAD));
+    *out = net;
+done:
+    free(matrix);
+    if (st != UM_OK) um_mtcnn_free(net);
+    return st;
+}
+
+void um_mtcnn_free(um_mtcnn *net)
+{
+    if (net == NULL) return;
+    free(net->weights);
+    free(net->offsets);
+    um_area_release(&net->area);
+    free(net->hits.hit);
+    um_boxes_release(&net->level);
+    um_boxes_release(&net->all);
+    free(net->pnet_work.p);
+    for (int i = 0; i < 2; i++) free(net->map[i].p);
+    free(net->feature.p);
+    free(net->hidden.p);
+    free(net->head.p);
+    free(net->dense_offset);
+    free(net->pyramid.p);
+    free(net->windows);
+    free(net);
+}
+
+/* ---- detection ---- */
+
+/* As PyTorch's softmax of two logits rounds it, so that saturated probabilities tie as they do there. */
+static float probability(float logit)
+{
+    if (logit >= 0) return 1.0f / (1.0f + (float)exp(-(double)logit));
+    float e = (float)exp((double)logit);
+    return e / (1.0f + e);
+}
+
+/* A logit below which the probability is surely under p: a cheap first sieve; the probability itself decides. */
+static float sieve(double p)
+{
+    if (!(p > 1e-6)) return -INFINITY;
+    if (p >= 1) return 15; /* float rounds to 1 from 16.6 on */
+    return (float)(log(p / (1 - p)) - 1e-3 * (1 + 1 / (1 - p) * 1e-4));
+}
+
+/* Sizes, windows and memory of the pyramid; nothing to do when the picture has the size of the last one. */
+static um_status plan_levels(um_mtcnn *net, int w, int h)
+{
+    if (net->width_px == w && net->height_px == h) return UM_OK;
+    net->width_px = net->height_px = 0;
+    double scale = (double)CELL_PX / MIN_FACE_PX, least_side = (w < h ? w : h) * scale;
+    size_t n_windows = 0, n_floats = 0;
+    int n = 0, widest = 0;
+    for (; least_side >= CELL_PX && n < MAX_LEVELS; scale *= PYRAMID_FACTOR, least_side *= PYRAMID_FACTOR, n++) {
+        pyramid_level *l = &net->levels[n];
+        *l = (pyramid_level){.scale = (float)scale, .width_px = (int)(w * scale + 1), .height_px = (int)(h * scale + 1), .at = n_floats};
+        l->stride = ((size_t)l->width_px + 15) & ~(size_t)15;
+        n_floats += 3 * l->stride * (size_t)l->height_px;
+        n_windows += (size_t)l->width_px + (size_t)l->height_px;
+        if (l->width_px > widest) widest = l->width_px;
+    }
+    net->n_levels = n;
+    if (n == 0) return UM_OK;
+    UM_PASS(floats_reserve(&net->pyramid, n_floats + UM_PNET_SLACK));
+    UM_PASS(floats_reserve(&net->pnet_work, net->k->pnet_work(widest)));
+    if (n_windows > net->windows_cap) {
+        free(net->windows);
+        net->windows_cap = 0;
+        net->windows = malloc(n_windows * sizeof *net->windows);
+        if (net->windows == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the face detector");
+        net->windows_cap = n_windows;
+    }
+    um_area_window *next = net->windows;
+    for (int i = 0; i < n; i++) {
+        pyramid_level *l = &net->levels[i];
+        l->x = next;
+        l->y = next + l->width_px;
+        next = l->y + l->height_px;
+        um_area_windows(0, w, l->width_px, l->x);
+        um_area_windows(0, h, l->height_px, l->y);
+    }
+    net->width_px = w;
+    net->height_px = h;
+    return UM_OK;
+}
+
+/* Area sums and all levels in one sweep over the rows, so that a level's row is read from the sums while they are in the cache. */
+static um_status make_levels(um_mtcnn *net, const um_image *rgb)
+{
+    UM_PASS(plan_levels(net, rgb->width_px, rgb->height_px));
+    UM_PASS(um_area_begin(&net->area, rgb));
+    for (int i = 0; i < net->n_levels; i++) net->levels[i].made = 0;
+    for (int y = 0; y < rgb->height_px; y++) {
+        um_area_add_row(&net->area, rgb, y);
+        for (int i = 0; i < net->n_levels; i++) {
+            pyramid_level *l = &net->levels[i];
+            for (; l->made < l->height_px && l->y[l->made].hi <= y + 1; l->made++) {
+                float *plane[3];
+                for (int c = 0; c < 3; c++) plane[c] = net->pyramid.p + l->at + ((size_t)c * (size_t)l->height_px + (size_t)l->made) * l->stride;
+                um_area_row_planar(&net->area, l->y[l->made], l->x, l->width_px, plane);
+            }
+        }
     }
     return UM_OK;
 }
 
-static um_status propose(um_mtcnn *m, double threshold)
+static um_status first_stage(um_mtcnn *net, double threshold)
 {
-    double scale = (double)CELL_PX / MIN_FACE_PX, least = (m->area.width_px < m->area.height_px ? m->area.width_px : m->area.height_px) * scale;
-    /* A little below the threshold's logit, so that rounding loses no candidate. */
-    float bound = threshold <= 0 ? -INFINITY : threshold >= 1 ? 14.0f : (float)(log(threshold / (1 - threshold)) - 1e-3);
-    m->n = 0;
-    for (int level = 0; least >= CELL_PX && level < MAX_LEVELS; level++, scale *= PYRAMID_FACTOR, least *= PYRAMID_FACTOR) {
-        int first = m->n;
-        UM_PASS(search_level(m, scale, bound, (float)threshold));
-        suppress(m, first, NMS_LEVEL);
+    um_boxes *all = &net->all;
+    all->n = 0;
+    for (int v = 0; v < net->n_levels; v++) {
+        const pyramid_level *l = &net->levels[v];
+        net->hits.n = 0;
+        UM_PASS(net->k->pnet_level(&net->pnet, net->pnet_work.p, net->pyramid.p + l->at, l->stride, l->height_px, l->width_px, sieve(threshold), &net->hits));
+        um_boxes *b = &net->level;
+        b->n = 0;
+        UM_PASS(um_boxes_reserve(b, net->hits.n));
+        float s = l->scale;
+        for (size_t i = 0; i < net->hits.n; i++) {
+            const um_pnet_hit *hit = &net->hits.hit[i];
+            float p = probability(hit->logit);
+            if (!(p >= (float)threshold)) continue;
+            um_box *o = &b->box[b->n++];
+            *o = (um_box){.x0 = floorf((float)(2 * hit->x + 1) / s),
+                          .y0 = floorf((float)(2 * hit->y + 1) / s),
+                          .x1 = floorf((float)(2 * hit->x + CELL_PX) / s),
+                          .y1 = floorf((float)(2 * hit->y + CELL_PX) / s),
+                          .p = p,
+                          .order = (uint32_t)hit->y * (uint32_t)l->width_px + (uint32_t)hit->x};
+            memcpy(o->shift, hit->box, sizeof o->shift);
+        }
+        um_boxes_sort(b);
+        um_boxes_nms(b, 0.5);
+        UM_PASS(um_boxes_append(all, b));
     }
-    suppress(m, 0, NMS_LEVELS);
-    for (int i = 0; i < m->n; i++) {
-        um_box *b = &m->box[i];
-        float w = b->x1 - b->x0, h = b->y1 - b->y0;
-        const float *v = m->offset[i];
-        b->x0 += v[0] * w;
-        b->y0 += v[1] * h;
-        b->x1 += v[2] * w;
-        b->y1 += v[3] * h;
-        make_square(b);
+    for (int i = 0; i < all->n; i++) all->box[i].order = (uint32_t)i;
+    um_boxes_sort(all);
+    um_boxes_nms(all, 0.7);
+    for (int i = 0; i < all->n; i++) {
+        um_box *b = &all->box[i];
+        float bw = b->x1 - b->x0, bh = b->y1 - b->y0;
+        b->x0 = b->x0 + b->shift[0] * bw;
+        b->y0 = b->y0 + b->shift[1] * bh;
+        b->x1 = b->x1 + b->shift[2] * bw;
+        b->y1 = b->y1 + b->shift[3] * bh;
+        um_box_square(b);
     }
     return UM_OK;
 }
 
-/* ---- R- and O-net ---- */
-
-/* The pixels under a box, clipped at the picture, counted from 1 with both ends as the reference does: [x0 - 1, x1). False when nothing is left. */
-static bool pixels_of(const um_area *a, const um_box *b, um_rect *r)
+/* Runs R- or O-net over net->all; a box whose crop is empty is dropped. Heads of box i at net->head.p + i * MAX_HEADS. */
+static um_status crop_stage(um_mtcnn *net, const crop_net *c, int w, int h)
 {
-    double limit = 1e9;
-    double x0 = b->x0 > limit ? limit : (double)b->x0, y0 = b->y0 > limit ? limit : (double)b->y0, x1 = b->x1 < -limit ? -limit : (double)b->x1, y1 = b->y1 < -limit ? -limit : (double)b->y1;
-    r->x0 = x0 < 1 ? 0 : (int)x0 - 1;
-    r->y0 = y0 < 1 ? 0 : (int)y0 - 1;
-    r->x1 = x1 > a->width_px ? a->width_px : (int)x1;
-    r->y1 = y1 > a->height_px ? a->height_px : (int)y1;
-    return r->x1 > r->x0 && r->y1 > r->y0;
-}
-
-static void cut_out(um_mtcnn *m, um_rect r, int side, float *out)
-{
-    int bx[O_PX], ex[O_PX], by[O_PX], ey[O_PX];
-    um_area_windows(r.x0, r.x1, side, bx, ex);
-    um_area_windows(r.y0, r.y1, side, by, ey);
-    for (int y = 0; y < side; y++) um_area_row_packed(&m->area, by[y], ey[y], bx, ex, side, out + y * side * 3);
-}
-
-/* Drops boxes without pixels and makes room for a batch. */
-static um_status begin_batch(um_mtcnn *m)
-{
-    int n = 0;
-    um_rect r;
-    for (int i = 0; i < m->n; i++)
-        if (pixels_of(&m->area, &m->box[i], &r)) m->box[n++] = m->box[i];
-    m->n = n;
-    if ((size_t)n <= m->batch_cap) return UM_OK;
-    size_t cap = (size_t)n + (size_t)n / 2 + 64;
-    free(m->batch);
-    free(m->hidden);
-    free(m->output);
-    m->batch_cap = 0;
-    m->batch = floats(cap * 1152 + UM_MTCNN_SLACK);
-    m->hidden = floats(cap * 256 + UM_MTCNN_SLACK);
-    m->output = floats(cap * 16 + UM_MTCNN_SLACK);
-    if (m->batch == NULL || m->hidden == NULL || m->output == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d candidate faces", n);
-    m->batch_cap = cap;
-    return UM_OK;
-}
-
-static void conv(um_mtcnn *m, const layer *l, const float *in, int H, int W, int C, int R, float *out)
-{
-    m->k->conv(in, W, C, R, R, l->w, l->bias, l->slope, l->K, out, H - R + 1, W - R + 1);
-}
-
-static void dense(um_mtcnn *m, const layer *l, const float *in, int C, float *out) { m->k->conv(in, m->n, C, 1, 1, l->w, l->bias, l->slope, l->K, out, 1, m->n); }
-
-static um_status refine(um_mtcnn *m, double threshold)
-{
-    UM_PASS(begin_batch(m));
-    float *a = m->map[0], *b = m->map[1];
-    for (int i = 0; i < m->n; i++) {
+    const net_shape *s = c->shape;
+    um_boxes *all = &net->all;
+    const size_t dense_in = (size_t)s->dense_in, dense_out = (size_t)s->dense_out, n_boxes = (size_t)all->n;
+    UM_PASS(floats_reserve(&net->feature, n_boxes * dense_in + PAD));
+    UM_PASS(floats_reserve(&net->hidden, n_boxes * dense_out + PAD));
+    UM_PASS(floats_reserve(&net->head, n_boxes * MAX_HEADS + PAD));
+    if (n_boxes > net->dense_cap) {
+        free(net->dense_offset);
+        net->dense_cap = 0;
+        net->dense_offset = malloc(n_boxes * 2 * sizeof *net->dense_offset);
+        if (net->dense_offset == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %zu boxes", n_boxes);
+        net->dense_cap = n_boxes * 2;
+    }
+    int n = 0, side = s->side;
+    for (int i = 0; i < all->n; i++) {
         um_rect r;
-        (void)pixels_of(&m->area, &m->box[i], &r);
-        cut_out(m, r, R_PX, a);
-        conv(m, &m->r1, a, 24, 24, 3, 3, b);
-        m->k->pool(b, 22, 22, 32, 3, a, 11, 11);
-        conv(m, &m->r2, a, 11, 11, 32, 3, b);
-        m->k->pool(b, 9, 9, 48, 3, a, 4, 4);
-        conv(m, &m->r3, a, 4, 4, 48, 2, m->batch + (size_t)i * 576);
-    }
-    dense(m, &m->r4, m->batch, 576, m->hidden);
-    dense(m, &m->r5, m->hidden, 128, m->output);
-    int n = 0;
-    for (int i = 0; i < m->n; i++) {
-        const float *v = m->output + (size_t)i * 16;
-        float score = probability(v[0], v[1]);
-        if (!(score > (float)threshold)) continue;
-        m->box[n] = m->box[i];
-        m->box[n].score = score;
-        memcpy(m->offset[n], v + 2, sizeof m->offset[0]);
+        if (!um_box_pad(&all->box[i], w, h, &r)) continue;
+        all->box[n] = all->box[i];
+        um_area_window wx[MAX_CROP], wy[MAX_CROP];
+        um_area_windows(r.x0, r.x1 - r.x0, side, wx);
+        um_area_windows(r.y0, r.y1 - r.y0, side, wy);
+        float *in = net->map[0].p, *out = net->map[1].p;
+        for (int y = 0; y < side; y++) um_area_row_packed(&net->area, wy[y], wx, side, in + (size_t)y * (size_t)side * 3);
+        for (int l = 0; l < s->n_convs; l++) {
+            const conv_shape *v = &s->conv[l];
+            int made = v->side_in - v->k + 1;
+            float *feature = net->feature.p + (size_t)n * dense_in;
+            bool last = l == s->n_convs - 1;
+            net->k->layer(&c->layer[l], in, c->offset[l], made * made, (size_t)v->side_in * (size_t)v->n_in, last ? feature : out, (size_t)v->n_out);
+            if (v->pool == 0) continue;
+            net->k->pool(out, made, made, v->n_out, v->pool, in, s->conv[l + 1].side_in, s->conv[l + 1].side_in);
+        }
         n++;
     }
-    m->n = n;
-    suppress(m, 0, NMS_R);
-    for (int i = 0; i < m->n; i++) {
-        regress(&m->box[i], m->offset[i]);
-        make_square(&m->box[i]);
-    }
+    all->n = n;
+    for (int i = 0; i < n; i++) net->dense_offset[i] = (uint32_t)((size_t)i * dense_in);
+    net->k->layer(&c->layer[s->n_convs], net->feature.p, net->dense_offset, n, 0, net->hidden.p, dense_out);
+    for (int i = 0; i < n; i++) net->dense_offset[i] = (uint32_t)((size_t)i * dense_out);
+    net->k->layer(&c->layer[s->n_convs + 1], net->hidden.p, net->dense_offset, n, 0, net->head.p, MAX_HEADS);
     return UM_OK;
 }
 
-static um_status decide(um_mtcnn *m, double threshold)
+/* Keeps the boxes that pass, with their new probability and shift, in their order. */
+static void keep_passed(um_mtcnn *net, double threshold)
 {
-    UM_PASS(begin_batch(m));
-    float *a = m->map[0], *b = m->map[1];
-    for (int i = 0; i < m->n; i++) {
-        um_rect r;
-        (void)pixels_of(&m->area, &m->box[i], &r);
-        cut_out(m, r, O_PX, a);
-        conv(m, &m->o1, a, 48, 48, 3, 3, b);
-        m->k->pool(b, 46, 46, 32, 3, a, 23, 23);
-        conv(m, &m->o2, a, 23, 23, 32, 3, b);
-        m->k->pool(b, 21, 21, 64, 3, a, 10, 10);
-        conv(m, &m->o3, a, 10, 10, 64, 3, b);
-        m->k->pool(b, 8, 8, 64, 2, a, 4, 4);
-        conv(m, &m->o4, a, 4, 4, 64, 2, m->batch + (size_t)i * 1152);
-    }
-    dense(m, &m->o5, m->batch, 1152, m->hidden);
-    dense(m, &m->o6, m->hidden, 256, m->output);
+    um_boxes *all = &net->all;
     int n = 0;
-    for (int i = 0; i < m->n; i++) {
-        const float *v = m->output + (size_t)i * 16;
-        float score = probability(v[0], v[1]);
-        if (!(score > (float)threshold)) continue;
-        um_box box = m->box[i];
-        float w = box.x1 - box.x0 + 1, h = box.y1 - box.y0 + 1;
-        box.score = score;
-        for (int k = 0; k < 5; k++) { /* points are relative to the box before it is moved */
-            m->point[n][2 * k] = w * v[6 + k] + box.x0 - 1;
-            m->point[n][2 * k + 1] = h * v[11 + k] + box.y0 - 1;
-        }
-        regress(&box, v + 2);
-        m->box[n++] = box;
+    for (int i = 0; i < all->n; i++) {
+        const float *h = net->head.p + (size_t)i * MAX_HEADS;
+        float p = probability(h[1] - h[0]);
+        if (!(p > (float)threshold)) continue;
+        um_box b = all->box[i];
+        b.p = p;
+        b.order = (uint32_t)n;
+        memcpy(b.shift, h + 2, sizeof b.shift);
+        b.head = i;
+        all->box[n++] = b;
     }
-    m->n = n;
+    all->n = n;
+}
+
+static um_status faces_reserve(um_faces *f, int n)
+{
+    if (n <= f->cap) return UM_OK;
+    um_face *p = realloc(f->face, (size_t)n * 2 * sizeof *p);
+    if (p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d faces", n);
+    f->face = p;
+    f->cap = n * 2;
     return UM_OK;
 }
 
-/* ---- the whole ---- */
-
-static float face_area(const um_face *f) { return (f->box[2] - f->box[0]) * (f->box[3] - f->box[1]); }
-
-um_status um_mtcnn_detect(um_mtcnn *m, const um_image *rgb, const um_thresholds *t, um_faces *out)
+um_status um_mtcnn_detect(um_mtcnn *net, const um_image *rgb, const um_thresholds *t, um_faces *out)
 {
+    int w = rgb->width_px, h = rgb->height_px;
+    um_boxes *all = &net->all;
     out->n = 0;
-    UM_PASS(um_area_set(&m->area, rgb));
-    UM_PASS(propose(m, t->p));
-    if (m->n > 0) UM_PASS(refine(m, t->r));
-    if (m->n > 0) UM_PASS(decide(m, t->o));
-    int kept = um_nms_min(m->box, m->n, NMS_O, m->order, m->keep);
-    if (kept > out->cap) {
-        um_face *p = realloc(out->face, (size_t)kept * sizeof *p);
-        if (p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d faces", kept);
-        out->face = p;
-        out->cap = kept;
+    UM_PASS(make_levels(net, rgb));
+    UM_PASS(first_stage(net, t->p));
+    if (all->n == 0) return UM_OK;
+
+    UM_PASS(crop_stage(net, &net->rnet, w, h));
+    keep_passed(net, t->r);
+    um_boxes_sort(all);
+    um_boxes_nms(all, 0.7);
+    for (int i = 0; i < all->n; i++) {
+        um_box_shift(&all->box[i]);
+        um_box_square(&all->box[i]);
     }
-    for (int i = 0; i < kept; i++) {
-        const um_box *b = &m->box[m->keep[i]];
-        um_face f = {.box = {b->x0, b->y0, b->x1, b->y1}, .probability = b->score};
-        memcpy(f.landmarks, m->point[m->keep[i]], sizeof f.landmarks);
-        int at = i; /* largest first; of equals the later one, as a reversed stable sort gives them */
-        for (; at > 0 && face_area(&out->face[at - 1]) <= face_area(&f); at--) out->face[at] = out->face[at - 1];
-        out->face[at] = f;
+    if (all->n == 0) return UM_OK;
+
+    UM_PASS(crop_stage(net, &net->onet, w, h));
+    keep_passed(net, t->o);
+    /* Landmarks are relative to the box before its shift. */
+    UM_PASS(faces_reserve(out, all->n));
+    for (int i = 0; i < all->n; i++) {
+        um_box *b = &all->box[i];
+        const float *p = net->head.p + (size_t)b->head * MAX_HEADS + 6;
+        float bw = b->x1 - b->x0 + 1, bh = b->y1 - b->y0 + 1;
+        for (int k = 0; k < 5; k++) {
+            b->landmarks[k][0] = bw * p[k] + b->x0 - 1;
+            b->landmarks[k][1] = bh * p[5 + k] + b->y0 - 1;
+        }
+        um_box_shift(b);
     }
-    out->n = kept;
+    um_boxes_nms_min(all, 0.7);
+    um_boxes_sort_by_size(all);
+    for (int i = 0; i < all->n; i++) {
+        const um_box *b = &all->box[i];
+        um_face *f = &out->face[i];
+        *f = (um_face){.box = {b->x0, b->y0, b->x1, b->y1}, .probability = b->p};
+        memcpy(f->landmarks, b->landmarks, sizeof f->landmarks);
+    }
+    out->n = all->n;
     return UM_OK;
 }

@@ -19,7 +19,7 @@ typedef struct um_mtcnn_tensor {
     int dims[4];      /* unused trailing dimensions are 0 */
 } um_mtcnn_tensor;
 
-enum { UM_MTCNN_TENSORS = 50 }; /* checked against the table by a test */
+enum { UM_MTCNN_TENSORS = 50 };
 extern const um_mtcnn_tensor um_mtcnn_tensors[UM_MTCNN_TENSORS];
 
 typedef struct um_mtcnn_weights {

@@ -43,6 +43,16 @@ rc 2 "$UNMASK" preprocess "$root"
 rc 2 "$UNMASK" preprocess "$root" --store "$work/s" --frame every:3
 grep -q "did you mean frames" "$work/err" || fail "an unknown option names no nearest one"
 
+# A video that crashes its decoder and one that keeps it busy for ever (test hooks of the worker, io/video_worker.h) cost their own rows only.
+mkdir -p "$work/hooked/dfdc_train_part_0"
+for word in CRASHME1 SPINME22; do
+    { printf '\0\0\0\020free%s' $word; cat "$root"/dfdc_train_part_91/orig.mp4; } >"$work/hooked/dfdc_train_part_0/$word.mp4"
+done
+cp "$root"/dfdc_train_part_91/orig.mp4 "$work/hooked/dfdc_train_part_0/good.mp4"
+printf '{"CRASHME1.mp4": {"label": "REAL"}, "SPINME22.mp4": {"label": "REAL"}, "good.mp4": {"label": "REAL"}}' >"$work/hooked/dfdc_train_part_0/metadata.json"
+UNMASK_TEST_DECODER=crash:CRASHME1,spin:SPINME22 rc 0 ranks 2 "$UNMASK" preprocess "$work/hooked" --store "$work/hooked.store" --set decoder.cpu_s=1
+for want in "CRASH 1" "TIMEOUT 1" "OK 1"; do grep -q "$want" "$work/out" || fail "a hooked decoder: no $want in $(cat "$work/out")"; done
+
 # A full disk: 74, and a rerun with room completes to the same digest. Shards appear whole or not at all.
 mkdir "$work/small"
 if mount -t tmpfs -o size=600k tmpfs "$work/small" 2>/dev/null; then

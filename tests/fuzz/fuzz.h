@@ -1,5 +1,6 @@
 #pragma once
-/* fuzz.h: the one function of a fuzz target. With UNMASK_FUZZ libFuzzer calls it; in every build replay.c does, with the files of tests/fuzz/corpus/<target>. */
+/* fuzz.h: the one function of a fuzz target. With UNMASK_FUZZ libFuzzer calls it; in every build replay.c does, with the files of
+ * tests/fuzz/corpus/<target>. */
 #include <stddef.h>
 #include <stdint.h>
 

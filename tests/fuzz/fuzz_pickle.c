@@ -17,7 +17,8 @@ static size_t touch(const um_pickle *p, const um_pickle_value *v, int depth, int
     if (depth == 0 || --*left < 0) return sum;
     if (v->kind == UM_PICKLE_STR || v->kind == UM_PICKLE_LONG) {
         for (uint32_t i = 0; i < v->n; i++) sum += v->s[i];
-    } else if (v->kind == UM_PICKLE_TUPLE || v->kind == UM_PICKLE_LIST || v->kind == UM_PICKLE_DICT || v->kind == UM_PICKLE_CALL || v->kind == UM_PICKLE_PERSID) {
+    } else if (v->kind == UM_PICKLE_TUPLE || v->kind == UM_PICKLE_LIST || v->kind == UM_PICKLE_DICT || v->kind == UM_PICKLE_CALL ||
+               v->kind == UM_PICKLE_PERSID) {
         for (uint32_t i = 0; i < v->n; i++) sum += touch(p, v->item[i], depth - 1, left);
     }
     return sum;

@@ -1,6 +1,7 @@
 /* Any bytes as a torch file: opened or refused, and every tensor of a file that opens can be read and lies in its storage.
  *
- * A fuzzer does not guess the checksums of a zip. So an input that begins with 'Z' and four sizes is a description, for which a sound archive with storages "0" to "3" of these sizes is made here. */
+ * A fuzzer does not guess the checksums of a zip. So an input that begins with 'Z' and four sizes is a description, for which a
+ * sound archive with storages "0" to "3" of these sizes is made here. */
 #include "io/torch_file.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/torch_writer.h"

@@ -1,4 +1,5 @@
-/* replay: gives a fuzz target each file of a folder, without a fuzzer, and each file cut at a few places. usage: replay_<target> FOLDER */
+/* replay: gives a fuzz target each file of a folder, without a fuzzer, and each file cut at a few places. usage: replay_<target>
+ * FOLDER */
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>

@@ -23,6 +23,35 @@ for stage in detect crops landmarks masks; do rc 0 ranks 2 "$UNMASK" preprocess 
 [ "$(digest "$work/staged")" = "$want" ] || fail "digest of stages run one after another differs"
 rc 78 "$UNMASK" preprocess "$root" --store "$work/early" --stages masks
 
+# Two runs on one store at once: both complete, nothing is lost or doubled.
+rm -rf "$work/two"
+ranks 2 "$UNMASK" preprocess "$root" --store "$work/two" --set store.seal_s=0.1 >/dev/null 2>"$work/two.err" &
+other=$!
+rc 0 ranks 2 "$UNMASK" preprocess "$root" --store "$work/two" --set store.seal_s=0.1
+wait "$other" || fail "the other of two runs at once: $(cat "$work/two.err")"
+[ "$(digest "$work/two")" = "$want" ] || fail "digest of two runs at once differs"
+
+# Asked to stop it ends with 75 and what was sealed stays; the next run completes. A run that was quicker than the signal is complete. mpirun forwards USR1; at TERM it ends the ranks itself, with a code of its own.
+for signal in USR1 TERM; do
+    rm -rf "$work/stopped"
+    mpirun --bind-to none -n 2 "$UNMASK" preprocess "$root" --store "$work/stopped" --set store.seal_s=0.1 >/dev/null 2>"$work/stop.err" &
+    run=$!
+    for _ in $(seq 200); do
+        [ -e "$work/stopped/journal" ] && break
+        sleep 0.02
+    done
+    kill -$signal "$run" 2>/dev/null || true
+    got=0
+    wait "$run" || got=$?
+    case $got in
+    75) grep -q "run the same command again" "$work/stop.err" || fail "a stopped run does not say how to go on" ;;
+    0) ;;
+    *) [ $signal = TERM ] || fail "a run that got $signal exited with $got: $(cat "$work/stop.err")" ;;
+    esac
+    rc 0 ranks 3 "$UNMASK" preprocess "$root" --store "$work/stopped"
+    [ "$(digest "$work/stopped")" = "$want" ] || fail "digest after $signal and continuation differs"
+done
+
 # What a rerun does: nothing, a refusal, a fresh start.
 before=$(ls "$work/s1/shards" | sort)
 rc 0 "$UNMASK" preprocess "$root" --store "$work/s1"

@@ -12,7 +12,10 @@ static const um_pickle_global globals[] = {
     {"torch", "FloatStorage", UM_PICKLE_USE_NAME, NULL},
 };
 
-static um_status parse(const void *bytes, size_t n, um_pickle **p, size_t *used) { return um_pickle_parse(bytes, n, globals, 3, p, used); }
+static um_status parse(const void *bytes, size_t n, um_pickle **p, size_t *used)
+{
+    return um_pickle_parse(bytes, n, globals, 3, p, used);
+}
 
 #define BODY(text) "\x80\x02" text, sizeof("\x80\x02" text) - 1
 
@@ -34,8 +37,10 @@ static void refused(int line, const char *bytes, size_t n, const char *word)
 
 static void values(void)
 {
-    static const char bytes[] = "\x80\x02}(X\x01\0\0\0aK\x07\x8c\x01" "bM\x34\x12X\x01\0\0\0cJ\xfe\xff\xff\xffX\x01\0\0\0d\x8a\x02\xff\xff"
-                                "X\x01\0\0\0eG\x3f\xc0\0\0\0\0\0\0X\x01\0\0\0f\x88X\x01\0\0\0gNX\x01\0\0\0h](K\x01K\x02" "eX\x01\0\0\0iK\x01K\x02K\x03\x87"
+    static const char bytes[] = "\x80\x02}(X\x01\0\0\0aK\x07\x8c\x01"
+                                "bM\x34\x12X\x01\0\0\0cJ\xfe\xff\xff\xffX\x01\0\0\0d\x8a\x02\xff\xff"
+                                "X\x01\0\0\0eG\x3f\xc0\0\0\0\0\0\0X\x01\0\0\0f\x88X\x01\0\0\0gNX\x01\0\0\0h](K\x01K\x02"
+                                "eX\x01\0\0\0iK\x01K\x02K\x03\x87"
                                 "X\x01\0\0\0j)K\x05X\x01\0\0\0zu.rest";
     um_pickle *p;
     size_t used;
@@ -62,7 +67,8 @@ static void values(void)
     um_pickle_free(p);
 
     /* Memo: the same value again; an empty OrderedDict with its _metadata dropped; an item set. */
-    static const char more[] = "\x80\x02" "ccollections\nOrderedDict\nq\0)Rq\1X\1\0\0\0xq\2h\2s}X\x09\0\0\0_metadatah\0)Rsb.";
+    static const char more[] = "\x80\x02"
+                               "ccollections\nOrderedDict\nq\0)Rq\1X\1\0\0\0xq\2h\2s}X\x09\0\0\0_metadatah\0)Rsb.";
     CHECK_OK(parse(more, sizeof more - 1, &p, &used));
     if (p == NULL) return;
     d = um_pickle_root(p);
@@ -75,7 +81,8 @@ static void values(void)
     CHECK_INT(um_pickle_root(p)->n, 0);
     um_pickle_free(p);
 
-    static const char call[] = "\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n(K\1ctorch\nFloatStorage\nQNtR.";
+    static const char call[] = "\x80\x02"
+                               "ctorch._utils\n_rebuild_tensor_v2\n(K\1ctorch\nFloatStorage\nQNtR.";
     CHECK_OK(parse(call, sizeof call - 1, &p, &used));
     if (p == NULL) return;
     d = um_pickle_root(p);
@@ -108,11 +115,15 @@ static void hostile(void)
     REFUSED("L1L\n.", "LONG");
     REFUSED("F1\n.", "FLOAT");
     REFUSED("S'a'\n.", "STRING");
-    REFUSED("U\x01" "a.", "SHORT_BINSTRING");
+    REFUSED("U\x01"
+            "a.",
+            "SHORT_BINSTRING");
     REFUSED("T\x01\0\0\0a.", "BINSTRING");
     REFUSED("Va\n.", "UNICODE");
     REFUSED("B\x01\0\0\0a.", "BINBYTES");
-    REFUSED("C\x01" "a.", "SHORT_BINBYTES");
+    REFUSED("C\x01"
+            "a.",
+            "SHORT_BINBYTES");
     REFUSED("\x8e\x01\0\0\0\0\0\0\0a.", "BINBYTES8");
     REFUSED("\x8d\x01\0\0\0\0\0\0\0a.", "BINUNICODE8");
     REFUSED("\x96\x01\0\0\0\0\0\0\0a.", "BYTEARRAY8");
@@ -128,10 +139,10 @@ static void hostile(void)
     REFUSED("(l.", "LIST");
     REFUSED("\xff.", "ff, which is no opcode");
     REFUSED("\0.", "00, which is no opcode");
-    REFUSED("ctorch\nFloatStorage\n)R.", "torch.FloatStorage with 0 arguments");           /* a name, not a function */
+    REFUSED("ctorch\nFloatStorage\n)R.", "torch.FloatStorage with 0 arguments"); /* a name, not a function */
     REFUSED("ccollections\nOrderedDict\n](K\1K\2e\x85R.", "OrderedDict with 1 arguments");
     REFUSED("X\x02\0\0\0ls)R.", "REDUCE at byte 10 calls the string 'ls'");
-    REFUSED("}X\x01\0\0\0aK\x01s}b.", "BUILD");                                                /* a plain dictionary has no attributes */
+    REFUSED("}X\x01\0\0\0aK\x01s}b.", "BUILD"); /* a plain dictionary has no attributes */
     REFUSED("ccollections\nOrderedDict\n)R}X\x09\0\0\0__class__Nsb.", "'__class__'");
     REFUSED("ccollections\nOrderedDict\n)R}(X\x09\0\0\0_metadataNX\x05\0\0\0extraNub.", "'extra'");
     REFUSED("](K\x01K\x02tb.", "BUILD");
@@ -153,7 +164,9 @@ static void broken(void)
     REFUSED("h\0.", "never remembered");
     REFUSED("j\xff\xff\xff\xff.", "4294967295");
     REFUSED("Nr\xff\xff\xff\xff.", "4294967295");
-    REFUSED("X\xff\xff\xff\xff" "a.", "limit");
+    REFUSED("X\xff\xff\xff\xff"
+            "a.",
+            "limit");
     REFUSED("X\x10\0\0\0a.", "ends inside the opcode BINUNICODE");
     REFUSED("cos", "ends inside the opcode GLOBAL");
     REFUSED("}(K\1u.", "key without a value");
@@ -189,20 +202,22 @@ static um_status repeated(const char *head, size_t n_head, const char *unit, siz
     um_buf_release(&b);
     return st;
 }
-#define REPEATED(head, unit, n_bytes, tail) repeated("\x80\x02" head, sizeof("\x80\x02" head) - 1, unit, sizeof(unit) - 1, n_bytes, tail)
+#define REPEATED(head, unit, n_bytes, tail)                                                                                        \
+    repeated("\x80\x02" head, sizeof("\x80\x02" head) - 1, unit, sizeof(unit) - 1, n_bytes, tail)
 
 static void bombs(void)
 {
     double start = seconds();
-    CHECK_INT(REPEATED("N", "\x85", 500000, "."), UM_OK);                 /* half a million tuples inside each other */
-    CHECK_INT(REPEATED("", "(", 100000, "."), UM_DATA);                   /* marks */
+    CHECK_INT(REPEATED("N", "\x85", 500000, "."), UM_OK); /* half a million tuples inside each other */
+    CHECK_INT(REPEATED("", "(", 100000, "."), UM_DATA);   /* marks */
     CHECK(strstr(um_err_text(), "nested deeper") != NULL);
     CHECK_INT(REPEATED("", "N", UM_PICKLE_MAX_VALUES + 100, "."), UM_DATA); /* values */
     CHECK(strstr(um_err_text(), "more than 1048576 values") != NULL);
-    CHECK_INT(REPEATED("N", "\x94", 4000000, "."), UM_OK);                /* memo */
+    CHECK_INT(REPEATED("N", "\x94", 4000000, "."), UM_OK); /* memo */
     CHECK_INT(REPEATED("", "](K\1K\2e", 2000000, "."), UM_DATA);
-    CHECK_INT(REPEATED("]q\0", "h\0a", 3000000, "."), UM_OK);             /* a list that holds itself a million times */
-    /* A long tuple as the argument of many calls, and a long dictionary as the state of many objects: neither may be walked or copied each time. */
+    CHECK_INT(REPEATED("]q\0", "h\0a", 3000000, "."), UM_OK); /* a list that holds itself a million times */
+    /* A long tuple as the argument of many calls, and a long dictionary as the state of many objects: neither may be walked or
+     * copied each time. */
     um_buf b = {0};
     um_pickle *p = NULL;
     tw_text(&b, "\x80\x02](ctorch._utils\n_rebuild_tensor_v2\n\x94(");

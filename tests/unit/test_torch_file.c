@@ -1,4 +1,5 @@
-/* Torch files: what torch itself wrote is read to the bit (tests/golden/make_torch_files.py), and files that lie are refused by name. */
+/* Torch files: what torch itself wrote is read to the bit (tests/golden/make_torch_files.py), and files that lie are refused by
+ * name. */
 #include "io/torch_file.h"
 #include "io/vfs.h"
 #include "tests/unit/test.h"
@@ -68,7 +69,8 @@ static void golden(const char *name)
     expect_i64(f, "types/7", UM_TORCH_U8, (const int64_t[]){200}, 1);
     expect_i64(f, "types/8", UM_TORCH_BOOL, (const int64_t[]){1, 0}, 2);
     CHECK_INT(um_torch_file_find(f, "views"), -1);
-    CHECK_INT(um_torch_file_get(f, um_torch_file_find(f, "views/whole"))->storage, um_torch_file_get(f, um_torch_file_find(f, "views/part"))->storage);
+    CHECK_INT(um_torch_file_get(f, um_torch_file_find(f, "views/whole"))->storage,
+              um_torch_file_get(f, um_torch_file_find(f, "views/part"))->storage);
     float x;
     CHECK_INT(um_torch_file_read_f32(f, um_torch_file_find(f, "types/4"), &x, 1), UM_DATA);
     CHECK(strstr(um_err_text(), "'types/4' holds i32") != NULL);
@@ -81,7 +83,8 @@ static void golden(const char *name)
     CHECK_INT(um_torch_file_scalar(f, 3)->kind, UM_TORCH_BOOLEAN);
     um_torch_file_close(f);
 
-    /* Torn and flipped: a cut is always found; a flipped bit is found or changes numbers or names only. All tensors are read each time. */
+    /* Torn and flipped: a cut is always found; a flipped bit is found or changes numbers or names only. All tensors are read each
+     * time. */
     double *room = malloc(64 * sizeof *room);
     for (size_t cut = 0; cut < n; cut++) {
         void *copy = malloc(cut + 1);
@@ -98,7 +101,8 @@ static void golden(const char *name)
         for (int i = 0; st == UM_OK && i < um_torch_file_count(f); i++) {
             const um_torch_tensor *t = um_torch_file_get(f, i);
             if (t->count > 64) continue;
-            um_status read = t->dtype <= UM_TORCH_BF16 ? um_torch_file_read_f32(f, i, (float *)room, t->count) : um_torch_file_read_i64(f, i, (int64_t *)room, t->count);
+            um_status read = t->dtype <= UM_TORCH_BF16 ? um_torch_file_read_f32(f, i, (float *)room, t->count)
+                                                       : um_torch_file_read_i64(f, i, (int64_t *)room, t->count);
             CHECK(read == UM_OK || read == UM_DATA);
         }
         um_torch_file_close(f);
@@ -250,7 +254,8 @@ static void legacy_files_that_lie(void)
     expect(__LINE__, &b, "not a pickle");
     um_buf_clear(&b);
     tw_legacy_header(&b);
-    tw_text(&b, "\x80\x02" "cposix\nsystem\n(");
+    tw_text(&b, "\x80\x02"
+                "cposix\nsystem\n(");
     tw_str(&b, "true");
     tw_text(&b, "tR.");
     expect(__LINE__, &b, "'system' of the module 'posix'");
@@ -267,13 +272,15 @@ static void descriptions(void)
         const char *word;
     } bad[] = {
 #define P(text, word) {"\x80\x02" text ".", sizeof("\x80\x02" text ".") - 1, word}
-        P("]q\0h\0a", "nested deeper than 16"),                /* a list in itself */
+        P("]q\0h\0a", "nested deeper than 16"), /* a list in itself */
         P("}q\0X\1\0\0\0ah\0s", "nested deeper than 16"),
         P("}X\1\0\0\0actorch\nFloatStorage\ns", "'a' is the global torch.FloatStorage"),
         P("}X\1\0\0\0a\x8a\x09\1\2\3\4\5\6\7\x08\x09s", "'a' is a number of 9 bytes"),
         P("}X\1\0\0\0aNQs", "persistent id is None"),
         P("}(X\1\0\0\0aK\1X\1\0\0\0aK\2u", "the name 'a' twice"),
-        P("}(X\1\0\0\0" "1K\1K\1K\2u", "the name '1' twice"), /* "1" and 1 */
+        P("}(X\1\0\0\0"
+          "1K\1K\1K\2u",
+          "the name '1' twice"), /* "1" and 1 */
         P("}(X\3\0\0\0a/bK\1X\1\0\0\0a}X\1\0\0\0bK\1su", "the name 'a/b' twice"),
         P("}X\1\0\0\0\0K\1s", "cannot be part of a name"),
         P("ctorch._utils\n_rebuild_tensor_v2\n)R", "not made from a storage"),

@@ -1,4 +1,5 @@
-/* The detector's weights: from files as torch writes them, strictly, into a file of ours and back. The torch files are made here, with columns first as in the real ones. */
+/* The detector's weights: from files as torch writes them, strictly, into a file of ours and back. The torch files are made here,
+ * with columns first as in the real ones. */
 #include "io/weights.h"
 #include "tests/unit/test.h"
 #include "tests/unit/torch_writer.h"
@@ -25,12 +26,12 @@ static float value(int tensor, size_t k) { return (float)((long)(k * 2654435761u
 
 /* What a test may do to one network's file. */
 typedef struct twist {
-    int skip;             /* this tensor is left out; -1 none */
-    const char *extra;    /* a tensor of this name is added */
-    int reshape;          /* this tensor's first dimension is one less */
-    int retype;           /* this tensor is an IntStorage */
-    int not_finite;       /* this tensor holds NaN */
-    bool number;          /* an entry that is a number */
+    int skip;          /* this tensor is left out; -1 none */
+    const char *extra; /* a tensor of this name is added */
+    int reshape;       /* this tensor's first dimension is one less */
+    int retype;        /* this tensor is an IntStorage */
+    int not_finite;    /* this tensor holds NaN */
+    bool number;       /* an entry that is a number */
 } twist;
 static const twist straight = {.skip = -1, .reshape = -1, .retype = -1, .not_finite = -1};
 
@@ -44,7 +45,9 @@ static void write_net(um_buf *b, const char *prefix, twist how)
     for (int i = 0; i < UM_MTCNN_TENSORS; i++) {
         if (strncmp(um_mtcnn_tensors[i].name, prefix, 5) != 0 || i == how.skip) continue;
         tensor[n] = i;
-        t[n] = (tw_tensor){.name = um_mtcnn_tensors[i].name + 5, .storage_class = i == how.retype ? "IntStorage" : "FloatStorage", .count = (int64_t)um_mtcnn_tensor_count(i)};
+        t[n] = (tw_tensor){.name = um_mtcnn_tensors[i].name + 5,
+                           .storage_class = i == how.retype ? "IntStorage" : "FloatStorage",
+                           .count = (int64_t)um_mtcnn_tensor_count(i)};
         int64_t stride = 1;
         for (int d = 0; d < 4 && um_mtcnn_tensors[i].dims[d] > 0; d++) {
             t[n].dims[t[n].n_dims] = um_mtcnn_tensors[i].dims[d] - (i == how.reshape && d == 0 ? 1 : 0);
@@ -110,7 +113,8 @@ static void refused(int line, const char *const *sources, int n, um_status want,
     char sha[65];
     um_status st = um_weights_import_mtcnn(vfs, sources, n, &w, sha);
     if (st != want || strstr(um_err_text(), word) == NULL || w.data[0] != NULL) {
-        fprintf(stderr, "line %d: want %s and \"%s\", got %s: %s\n", line, um_status_name(want), word, um_status_name(st), um_err_text());
+        fprintf(stderr, "line %d: want %s and \"%s\", got %s: %s\n", line, um_status_name(want), word, um_status_name(st),
+                um_err_text());
         test_failures++;
     }
     um_mtcnn_weights_release(&w);
@@ -143,13 +147,15 @@ static void import(char sha[65])
     um_mtcnn_weights_release(&w);
 
     /* the three files, in any order */
-    CHECK_OK(um_weights_import_mtcnn(vfs, (const char *const[]){path_of("onet.pt"), path_of("pnet.pt"), path_of("rnet.pt")}, 3, &w, again));
+    CHECK_OK(um_weights_import_mtcnn(vfs, (const char *const[]){path_of("onet.pt"), path_of("pnet.pt"), path_of("rnet.pt")}, 3, &w,
+                                     again));
     check_values(&w);
     CHECK_STR(again, sha);
     um_mtcnn_weights_release(&w);
 
     /* a wheel: deflated members between others */
-    static const char *const name[3] = {"facenet_pytorch/data/pnet.pt", "facenet_pytorch/data/rnet.pt", "facenet_pytorch/data/onet.pt"};
+    static const char *const name[3] = {"facenet_pytorch/data/pnet.pt", "facenet_pytorch/data/rnet.pt",
+                                        "facenet_pytorch/data/onet.pt"};
     struct libdeflate_compressor *c = libdeflate_alloc_compressor(6);
     tw_member m[5];
     void *packed[3];
@@ -171,7 +177,8 @@ static void import(char sha[65])
 
     /* wheels that lie: a size too small, too large, far too large (a bomb), none of the members */
     for (int k = 0; k < 4; k++) {
-        static const char *const word[4] = {"facenet_pytorch/data/rnet.pt", "facenet_pytorch/data/rnet.pt", "", "has no member facenet_pytorch/data/rnet.pt"};
+        static const char *const word[4] = {"facenet_pytorch/data/rnet.pt", "facenet_pytorch/data/rnet.pt", "",
+                                            "has no member facenet_pytorch/data/rnet.pt"};
         tw_member lie[5];
         um_buf b = {0};
         for (int i = 0; i < 5; i++) {
@@ -224,8 +231,10 @@ static void strictness(void)
     REFUSED(path_of("note.txt"), UM_DATA, "pip download --no-deps facenet-pytorch");
     REFUSED(path_of("nothing.whl"), UM_MISSING, "nothing.whl");
     refused(__LINE__, (const char *const[]){path_of("pnet.pt"), path_of("rnet.pt")}, 2, UM_USAGE, "2 sources");
-    refused(__LINE__, (const char *const[]){path_of("pnet.pt"), path_of("rnet.pt"), path_of("pnet.pt")}, 3, UM_USAGE, "two files called pnet.pt");
-    refused(__LINE__, (const char *const[]){path_of("pnet.pt"), path_of("rnet.pt"), path_of("note.txt")}, 3, UM_USAGE, "is called neither");
+    refused(__LINE__, (const char *const[]){path_of("pnet.pt"), path_of("rnet.pt"), path_of("pnet.pt")}, 3, UM_USAGE,
+            "two files called pnet.pt");
+    refused(__LINE__, (const char *const[]){path_of("pnet.pt"), path_of("rnet.pt"), path_of("note.txt")}, 3, UM_USAGE,
+            "is called neither");
     mkdir(path_of("empty"), 0755);
     REFUSED(path_of("empty"), UM_MISSING, "must hold pnet.pt, rnet.pt and onet.pt");
     rmdir(path_of("empty"));
@@ -309,7 +318,8 @@ int main(void)
     import(sha);
     strictness();
     ours(sha);
-    static const char *const made[] = {"pnet.pt", "rnet.pt", "onet.pt", "note.txt", "lie.whl", "bad.h5", "mtcnn.h5", "facenet_pytorch-2.6.0-py3-none-any.whl"};
+    static const char *const made[] = {"pnet.pt", "rnet.pt", "onet.pt",  "note.txt",
+                                       "lie.whl", "bad.h5",  "mtcnn.h5", "facenet_pytorch-2.6.0-py3-none-any.whl"};
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) unlink(path_of(made[i]));
     CHECK_INT(rmdir(folder), 0);
     return TEST_END();

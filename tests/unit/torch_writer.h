@@ -67,13 +67,15 @@ static inline void tw_tensor_value(um_buf *b, const tw_tensor *t, bool legacy)
     tw_int(b, t->offset);
     tw_ints(b, t->dims, t->n_dims);
     tw_ints(b, t->strides, t->n_dims);
-    tw_text(b, "\x89" "ccollections\nOrderedDict\n)RtR");
+    tw_text(b, "\x89"
+               "ccollections\nOrderedDict\n)RtR");
 }
 
 /* A pickle: the dictionary of the tensors. */
 static inline void tw_state_dict(um_buf *b, const tw_tensor *t, int n, bool legacy)
 {
-    tw_text(b, "\x80\x02" "ccollections\nOrderedDict\n)R(");
+    tw_text(b, "\x80\x02"
+               "ccollections\nOrderedDict\n)R(");
     for (int i = 0; i < n; i++) {
         tw_str(b, t[i].name);
         tw_tensor_value(b, &t[i], legacy);
@@ -107,10 +109,10 @@ typedef struct tw_member {
     const char *name;
     const void *data; /* as it lies in the file */
     size_t n;
-    uint32_t crc;     /* of the content */
-    uint64_t size;    /* of the content; n when stored */
-    int method;       /* 0 stored, 8 deflate */
-    int64_t at;       /* in: -1 to write data, else where the directory says it lies; out: where it lies */
+    uint32_t crc;  /* of the content */
+    uint64_t size; /* of the content; n when stored */
+    int method;    /* 0 stored, 8 deflate */
+    int64_t at;    /* in: -1 to write data, else where the directory says it lies; out: where it lies */
 } tw_member;
 
 static inline uint32_t tw_crc32(const void *p, size_t n)
