@@ -103,11 +103,27 @@ static void pass_x(const um_resize_axis *a, const uint8_t *const in[ROWS], int c
 
     for (int i = 0; i < a->n_out; i++) {
         const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
-        for (int c = 0; c < channels; c++) {
+        const int taps = a->n[i];
+        int c = 0;
+        if (channels == 3) { /* three sums at a time hide the latency of the multiplication */
+            const uint8_t *p = columns + (size_t)a->first[i] * 48;
+            sums s0 = sums_start(), s1 = s0, s2 = s0;
+            for (int t = 0; t < taps; t++, p += 48) {
+                sums_add(&s0, p, w[t]);
+                sums_add(&s1, p + 16, w[t]);
+                sums_add(&s2, p + 32, w[t]);
+            }
+            uint8_t *o = columns_out + (size_t)i * 48;
+            sums_store(&s0, o);
+            sums_store(&s1, o + 16);
+            sums_store(&s2, o + 32);
+            c = 3;
+        }
+        for (; c < channels; c++) {
             const uint8_t *p = columns + ((size_t)a->first[i] * (size_t)channels + (size_t)c) * 16;
             uint8_t *o = columns_out + ((size_t)i * (size_t)channels + (size_t)c) * 16;
             sums s = sums_start();
-            for (int t = 0; t < a->n[i]; t++, p += channels * 16) sums_add(&s, p, w[t]);
+            for (int t = 0; t < taps; t++, p += channels * 16) sums_add(&s, p, w[t]);
             sums_store(&s, o);
         }
     }
