@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_mtcnn_golden.py PICTURE...: facenet-pytorch's faces of each picture into data/mtcnn_<picture>.csv. Needs torch, facenet-pytorch,
-opencv-python, numpy. The pictures are those that set-up fetches, as PNG files (so that no decoder stands between): their pixels' CRC-32C is kept,
-and the test skips a picture whose pixels differ. Lines: thresholds p r o, then a face's box, probability and landmarks; largest face first."""
+opencv-python, numpy. The pictures are those that set-up fetches to share/unmask/portraits, pinned by hash; libjpeg-turbo decodes JPEG to the same pixels here and
+there. Lines: thresholds p r o, then a face's box, probability and landmarks; largest face first. test_mtcnn.sh compares."""
 import os
 import sys
 
@@ -11,7 +11,6 @@ import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import mtcnn_peer  # noqa: E402
-from make_resize_golden import crc32c  # noqa: E402
 
 
 def main():
@@ -23,7 +22,7 @@ def main():
         rgb = cv2.imread(path)[:, :, ::-1].copy()
         with open(os.path.join(folder, f"mtcnn_{name}.csv"), "w") as f:
             f.write(f"# facenet-pytorch {version}, torch {torch.__version__}, make_mtcnn_golden.py: p,r,o,x0,y0,x1,y1,probability,5 landmarks x,y\n")
-            f.write(f"# picture {rgb.shape[1]}x{rgb.shape[0]} crc32c {crc32c(rgb.tobytes()):08x}\n")
+            f.write(f"# picture {rgb.shape[1]}x{rgb.shape[0]}\n")
             for thresholds in mtcnn_peer.SETS:
                 for face in peer.detect(rgb, thresholds):
                     f.write(",".join(f"{v:.6g}" for v in list(thresholds)) + "," + ",".join(f"{v:.7g}" for v in face) + "\n")
