@@ -98,10 +98,10 @@ void um_area_row_planar(const um_area *a, um_area_window y, const um_area_window
         f32x4 v0 = window(top, bottom, x[i], unit), v1 = window(top, bottom, x[i + 1], unit), v2 = window(top, bottom, x[i + 2], unit),
               v3 = window(top, bottom, x[i + 3], unit);
         /* Four pixels of three channels become three runs of four. */
-        f32x4 rg01 = __builtin_shuffle(v0, v1, (i32x4){0, 4, 1, 5}), rg23 = __builtin_shuffle(v2, v3, (i32x4){0, 4, 1, 5});
-        f32x4 b01 = __builtin_shuffle(v0, v1, (i32x4){2, 6, 3, 7}), b23 = __builtin_shuffle(v2, v3, (i32x4){2, 6, 3, 7});
-        f32x4 red = __builtin_shuffle(rg01, rg23, (i32x4){0, 1, 4, 5}), green = __builtin_shuffle(rg01, rg23, (i32x4){2, 3, 6, 7});
-        f32x4 blue = __builtin_shuffle(b01, b23, (i32x4){0, 1, 4, 5});
+        f32x4 rg01 = __builtin_shufflevector(v0, v1, 0, 4, 1, 5), rg23 = __builtin_shufflevector(v2, v3, 0, 4, 1, 5);
+        f32x4 b01 = __builtin_shufflevector(v0, v1, 2, 6, 3, 7), b23 = __builtin_shufflevector(v2, v3, 2, 6, 3, 7);
+        f32x4 red = __builtin_shufflevector(rg01, rg23, 0, 1, 4, 5), green = __builtin_shufflevector(rg01, rg23, 2, 3, 6, 7);
+        f32x4 blue = __builtin_shufflevector(b01, b23, 0, 1, 4, 5);
         memcpy(r + i, &red, sizeof red);
         memcpy(g + i, &green, sizeof green);
         memcpy(b + i, &blue, sizeof blue);

@@ -20,7 +20,11 @@
 #define UM_ISA_NAME UM_ISA_TEXT(UM_ISA_LEVEL) /* "avx2" */
 
 /* Before a loop of constant count whose variables must stay in registers. */
+#if defined(__clang__)
+#define UM_UNROLL _Pragma("unroll")
+#else
 #define UM_UNROLL _Pragma("GCC unroll 16")
+#endif
 #define UM_INLINE static inline __attribute__((always_inline))
 
 #if defined(UM_ISA_avx512)
@@ -93,7 +97,7 @@ UM_INLINE um_v um_v_max(um_v a, um_v b) { return um_v_select(a > b, a, b); }
 UM_INLINE um_v um_v_prelu(um_v v, um_v slope) { return um_v_select(v < um_v_set(0), v * slope, v); }
 UM_INLINE um_v um_v_pair_max(um_v a, um_v b)
 {
-    return um_v_max(__builtin_shuffle(a, b, (um_v_mask){0, 2, 4, 6}), __builtin_shuffle(a, b, (um_v_mask){1, 3, 5, 7}));
+    return um_v_max(__builtin_shufflevector(a, b, 0, 2, 4, 6), __builtin_shufflevector(a, b, 1, 3, 5, 7));
 }
 UM_INLINE bool um_v_any_ge(um_v v, float least) { return v[0] >= least || v[1] >= least || v[2] >= least || v[3] >= least; }
 #endif
