@@ -119,10 +119,20 @@ static um_status check_size(uint64_t width, uint64_t height, int64_t max_pixels)
     return UM_OK;
 }
 
-/* Colour asked for as grey: BT.601 luma as OpenCV's cvtColor takes it from 8-bit RGB, 15-bit weights, rounded. */
-UM_CLONES static void luma(const uint8_t *restrict rgb, uint8_t *restrict out, size_t n)
+/* Colour asked for as grey, or grey as colour: a new picture of the other kind replaces *img. BT.601 luma as OpenCV's cvtColor. */
+static um_status change_channels(um_image *img)
 {
-    for (size_t i = 0; i < n; i++) out[i] = (uint8_t)((rgb[3 * i] * 9798 + rgb[3 * i + 1] * 19235 + rgb[3 * i + 2] * 3735 + 16384) >> 15);
+    um_image to;
+    UM_PASS(um_image_new(img->width_px, img->height_px, img->channels == 3 ? 1 : 3, &to));
+    size_t pixels = (size_t)img->width_px * (size_t)img->height_px;
+    const uint8_t *p = img->data;
+    if (to.channels == 1)
+        for (size_t i = 0; i < pixels; i++) to.data[i] = (uint8_t)((p[3 * i] * 9798 + p[3 * i + 1] * 19235 + p[3 * i + 2] * 3735 + 16384) >> 15);
+    else
+        for (size_t i = 0; i < pixels; i++) memset(to.data + 3 * i, p[i], 3);
+    um_image_free(img);
+    *img = to;
+    return UM_OK;
 }
 
 static um_status png_failed(int e)
@@ -159,13 +169,9 @@ static um_status decode_png(const void *bytes, size_t n, int channels, int64_t m
         st = png_failed(e);
         goto done;
     }
-    if (img.channels != channels) {
-        UM_GOTO_PASS(st, um_image_new(img.width_px, img.height_px, 1, out));
-        luma(img.data, out->data, (size_t)img.width_px * (size_t)img.height_px);
-    } else {
-        *out = img;
-        img = (um_image){0};
-    }
+    if (img.channels != channels) UM_GOTO_PASS(st, change_channels(&img));
+    *out = img;
+    img = (um_image){0};
 done:
     um_image_free(&img);
     spng_ctx_free(ctx);
@@ -245,13 +251,20 @@ static um_status encode_raw(const um_image *img, um_buf *out)
 static um_status decode_raw(const uint8_t *b, size_t n, int channels, int64_t max_pixels, um_image *out)
 {
     if (n < RAW_HEADER_BYTES) return UM_FAIL(UM_CORRUPT, "a raw picture of %zu bytes", n);
-    unsigned width = b[4] | (unsigned)b[5] << 8, height = b[6] | (unsigned)b[7] << 8;
+    unsigned width = b[4] | (unsigned)b[5] << 8, height = b[6] | (unsigned)b[7] << 8, stored = b[8];
     UM_PASS(check_size(width, height, max_pixels));
-    size_t bytes = (size_t)width * height * (size_t)channels;
-    if (b[8] != channels || b[9] != 0 || b[10] != 0 || b[11] != 0 || n - RAW_HEADER_BYTES != bytes)
-        return UM_FAIL(UM_CORRUPT, "a raw picture of %ux%u with %u channels in %zu bytes", width, height, (unsigned)b[8], n);
-    UM_PASS(um_image_new((int)width, (int)height, channels, out));
-    memcpy(out->data, b + RAW_HEADER_BYTES, bytes);
+    size_t bytes = (size_t)width * height * stored;
+    if ((stored != 1 && stored != 3) || b[9] != 0 || b[10] != 0 || b[11] != 0 || n - RAW_HEADER_BYTES != bytes)
+        return UM_FAIL(UM_CORRUPT, "a raw picture of %ux%u with %u channels in %zu bytes", width, height, stored, n);
+    um_image img;
+    UM_PASS(um_image_new((int)width, (int)height, (int)stored, &img));
+    memcpy(img.data, b + RAW_HEADER_BYTES, bytes);
+    um_status st = img.channels != channels ? change_channels(&img) : UM_OK;
+    if (st != UM_OK) {
+        um_image_free(&img);
+        return st;
+    }
+    *out = img;
     return UM_OK;
 }
 

@@ -17,7 +17,7 @@ void um_codec_free(um_codec *c);
 /* Appends the encoded picture to `out`. img: 1 or 3 channels. jpeg_quality 1..100 (JPEG only; 4:4:4). Equal pixels give equal bytes (one
  * library version). Errors: UM_NO_MEMORY; UM_TOO_LARGE: a PNG of more than 2 GiB. */
 um_status um_codec_encode(um_codec *c, um_codec_format f, int jpeg_quality, const um_image *img, um_buf *out);
-/* Decodes PNG, JPEG or RAW by content. channels 1 or 3: what the caller wants (RAW must hold as many). Alpha is dropped, of 16 bits the upper 8 stay, palettes are
+/* Decodes PNG, JPEG or RAW by content. channels 1 or 3: what the caller wants. Alpha is dropped, of 16 bits the upper 8 stay, palettes are
  * expanded; colour becomes grey as in OpenCV's cvtColor, from a JPEG as its own luma. EXIF orientation of JPEG is not applied; a JPEG in CMYK is
  * UM_UNSUPPORTED_CODEC, and one that libjpeg only warns about (data cut short) is UM_CORRUPT. *out is new: um_image_free it; empty on failure. */
 um_status um_codec_decode(um_codec *c, const void *bytes, size_t n, int channels, int64_t max_pixels, um_image *out);

@@ -104,7 +104,7 @@ static um_status frozen_config(const preprocess_run *r, um_buf *out)
 
 /* ---- the beginning: what there is to do ---- */
 
-/* Rough: 30 frames of a ten-second clip, one face each, of 400x400 px, a mask for fakes. Measured sizes are in docs/format.md. */
+/* Rough: 30 frames of a ten-second clip, one face each, of 400x400 px, a mask for fakes. */
 static int64_t estimate_bytes(const preprocess_run *r)
 {
     const preprocess_options *o = r->o;

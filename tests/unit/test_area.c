@@ -1,72 +1,67 @@
-/* Area resampling against direct sums over each window. */
+/* um_area against direct sums, and its windows against the rule of adaptive average pooling. */
+#include "src/core/rng.h"
 #include "src/image/area.h"
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
 
-static void check(um_area *t, int w, int h, int x0, int y0, int x1, int y1, int nx, int ny)
+static double mean(const um_image *img, um_area_window x, um_area_window y, int c)
 {
-    um_image img = {.width_px = w, .height_px = h, .channels = 3, .stride = (size_t)(3 * w + 2)};
-    img.data = malloc(img.stride * (size_t)h - 2);
-    if (img.data == NULL) abort();
-    for (int y = 0; y < h; y++)
-        for (int i = 0; i < 3 * w; i++) img.data[(size_t)y * img.stride + (size_t)i] = (uint8_t)(i * 37 + y * 91 + i * y);
-    CHECK_OK(um_area_set(t, &img));
-    CHECK_INT(t->width_px, w);
-    CHECK_INT(t->height_px, h);
-    int *xb = calloc((size_t)nx * 2, sizeof(int)), *xe = xb + nx, *yb = calloc((size_t)ny * 2, sizeof(int)), *ye = yb + ny, wrong = 0;
-    float *out = calloc((size_t)nx * 6, sizeof(float)), *plane[3] = {out + 3 * nx, out + 4 * nx, out + 5 * nx};
-    um_area_windows(x0, x1, nx, xb, xe);
-    um_area_windows(y0, y1, ny, yb, ye);
-    for (int i = 0; i < nx; i++) { /* torch's adaptive average pooling: floor(i * in / n), ceil((i + 1) * in / n) */
-        CHECK_INT(xb[i], x0 + (int)floor((double)i * (x1 - x0) / nx));
-        CHECK_INT(xe[i], x0 + (int)ceil((double)(i + 1) * (x1 - x0) / nx));
-    }
-    for (int j = 0; j < ny; j++) {
-        um_area_row_packed(t, yb[j], ye[j], xb, xe, nx, out);
-        um_area_row_planar(t, yb[j], ye[j], xb, xe, nx, plane);
-        for (int i = 0; i < nx; i++)
+    double s = 0;
+    for (int r = y.lo; r < y.hi; r++)
+        for (int i = x.lo; i < x.hi; i++) s += img->data[(size_t)r * img->stride + (size_t)i * 3 + (size_t)c];
+    return (s / ((x.hi - x.lo) * (y.hi - y.lo)) - 127.5) / 128;
+}
+
+static void test_picture(int w, int h, int start_x, int start_y, int in_w, int in_h, int out_w, int out_h)
+{
+    um_rng rng = um_rng_stream(7, (uint64_t)w, (uint32_t)h, UM_RNG_TEST);
+    um_image img;
+    um_area a = {0};
+    CHECK_OK(um_image_new(w, h, 3, &img));
+    for (size_t i = 0; i < img.stride * (size_t)h; i++) img.data[i] = (uint8_t)um_rng_below(&rng, 256);
+    CHECK_OK(um_area_begin(&a, &img));
+    for (int y = 0; y < h; y++) um_area_add_row(&a, &img, y);
+    um_area_window *x = malloc((size_t)out_w * sizeof *x), *y = malloc((size_t)out_h * sizeof *y);
+    float *planes = malloc((size_t)out_w * 3 * sizeof *planes), *packed = malloc(((size_t)out_w * 3 + 1) * sizeof *packed);
+    um_area_windows(start_x, in_w, out_w, x);
+    um_area_windows(start_y, in_h, out_h, y);
+    int wrong = 0;
+    for (int r = 0; r < out_h; r++) {
+        float *const plane[3] = {planes, planes + out_w, planes + 2 * out_w};
+        um_area_row_planar(&a, y[r], x, out_w, plane);
+        um_area_row_packed(&a, y[r], x, out_w, packed);
+        for (int i = 0; i < out_w; i++)
             for (int c = 0; c < 3; c++) {
-                double sum = 0;
-                for (int y = yb[j]; y < ye[j]; y++)
-                    for (int x = xb[i]; x < xe[i]; x++) sum += img.data[(size_t)y * img.stride + (size_t)(3 * x + c)];
-                double want = (sum / ((ye[j] - yb[j]) * (xe[i] - xb[i])) - 127.5) / 128;
-                wrong += fabs(out[3 * i + c] - want) > 2e-7 || out[3 * i + c] != plane[c][i];
+                double want = mean(&img, x[i], y[r], c);
+                wrong += fabs((double)plane[c][i] - want) > 2e-7 || fabs((double)packed[3 * i + c] - want) > 2e-7;
             }
     }
     CHECK_INT(wrong, 0);
-    free(xb);
-    free(yb);
-    free(out);
-    free(img.data);
+    free(x);
+    free(y);
+    free(planes);
+    free(packed);
+    um_area_release(&a);
+    um_image_free(&img);
 }
 
 int main(void)
 {
-    um_area t = {0};
-    check(&t, 64, 48, 0, 0, 64, 48, 17, 13);
-    check(&t, 301, 200, 0, 0, 301, 200, 40, 27); /* grows */
-    check(&t, 50, 40, 5, 7, 31, 39, 24, 24);     /* a crop, in memory that was larger */
-    check(&t, 50, 40, 5, 7, 8, 9, 24, 24);       /* enlarged: windows share pixels */
-    check(&t, 20, 20, 0, 0, 20, 20, 20, 20);     /* one to one */
-    check(&t, 1, 1, 0, 0, 1, 1, 3, 2);
-    check(&t, 1, 33, 0, 0, 1, 33, 1, 4);
-    /* sums are exact where they are largest */
-    um_image white;
-    CHECK_OK(um_image_new(4096, 4096, 3, &white));
-    memset(white.data, 255, white.stride * 4096);
-    um_image most = um_image_crop(&white, (um_rect){0, 0, 4096, 4000});
-    CHECK_OK(um_area_set(&t, &most));
-    CHECK(t.sum[((size_t)4000 * 4097 + 4096) * 4] == 4096u * 4000u * 255u);
-    int begin = 4080, end = 4096;
-    float got[3];
-    um_area_row_packed(&t, 3980, 4000, &begin, &end, 1, got);
-    CHECK(got[0] == 127.5f / 128 && got[1] == got[0] && got[2] == got[0]);
-    /* more than 32-bit sums can hold is refused before a row is read */
-    um_image huge = {.data = white.data, .width_px = 4200, .height_px = 4200, .channels = 3, .stride = 0};
-    CHECK_INT(um_area_set(&t, &huge), UM_TOO_LARGE);
-    um_image_free(&white);
-    um_area_release(&t);
-    CHECK(t.sum == NULL);
+    test_picture(61, 47, 0, 0, 61, 47, 37, 29);
+    test_picture(40, 300, 0, 0, 40, 300, 13, 181);
+    test_picture(50, 50, 11, 7, 30, 31, 24, 24);
+    test_picture(50, 50, 40, 40, 10, 10, 24, 24); /* enlarged: windows of one or two pixels overlap */
+    test_picture(1, 1, 0, 0, 1, 1, 48, 48);
+    test_picture(3, 2, 0, 0, 3, 2, 3, 2);
+
+    um_area_window w[3];
+    um_area_windows(10, 7, 3, w); /* torch: floor(i*7/3) .. ceil((i+1)*7/3) */
+    CHECK(w[0].lo == 10 && w[0].hi == 13 && w[1].lo == 12 && w[1].hi == 15 && w[2].lo == 14 && w[2].hi == 17);
+
+    um_area a = {0};
+    um_image huge = {.width_px = 32768, .height_px = 32768, .channels = 3};
+    CHECK_INT(um_area_begin(&a, &huge), UM_TOO_LARGE);
+    um_area_release(&a);
     return TEST_END();
 }

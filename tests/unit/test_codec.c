@@ -110,7 +110,11 @@ static void check_refusals(um_codec *c)
         CHECK_OK(um_codec_decode(c, b.data, b.len, 3, 40 * 30, &back));
         um_image_free(&back);
     }
-    CHECK_INT(um_codec_decode(c, b.data, b.len, 1, MAX_PIXELS, &back), UM_CORRUPT); /* RAW holds what it holds */
+    CHECK_OK(um_codec_decode(c, b.data, b.len, 1, MAX_PIXELS, &back)); /* RAW, too, gives what is asked for */
+    CHECK_INT(back.channels, 1);
+    um_image_free(&back);
+    b.data[9] = 1; /* the header's last bytes are 0 */
+    CHECK_INT(um_codec_decode(c, b.data, b.len, 3, MAX_PIXELS, &back), UM_CORRUPT);
     CHECK_INT(um_codec_decode(c, "", 0, 3, MAX_PIXELS, &back), UM_UNSUPPORTED_FORMAT);
     CHECK_INT(um_codec_decode(c, "GIF89a and so on", 16, 3, MAX_PIXELS, &back), UM_UNSUPPORTED_FORMAT);
     um_image_free(&img);
