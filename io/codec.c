@@ -197,7 +197,7 @@ static um_status encode_jpeg(um_codec *c, int quality, const um_image *img, um_b
 
 static um_status jpeg_failed(tjhandle t) { return UM_FAIL(UM_CORRUPT, "damaged JPEG: %s", tjGetErrorStr2(t)); }
 
-/* A decompressor of its own for each picture (a few us): libjpeg-turbo 2.1 leaves one that failed in a header in the middle of it, so that
+/* A decompressor of its own for each picture (0.2 us of 630 for 400x400): libjpeg-turbo 2.1 leaves one that failed in a header in the middle of it, so that
  * it refuses the sound picture that comes next, and keeps a picture's tables for a next one that has none.
  * The accurate transform gives the same pixels on every processor. LIMITSCANS: a progressive file of a few KB may name thousands of
  * passes over the whole picture. A warning of the library (data cut short, bytes that are no code) is damage, too. */
