@@ -21,7 +21,8 @@ int main(void)
     check(10, 10, 10.9f, 20, 640, 480, false, 0, 0, 0, 0);
     check(700, 10, 720, 30, 640, 480, false, 0, 0, 0, 0);
     check(-50, 10, -30, 30, 640, 480, false, 0, 0, 0, 0);
-    check(NAN, 10, INFINITY, 30, 640, 480, true, 0, 4, 640, 36);
+    check(NAN, 10, INFINITY, 30, 640, 480, false, 0, 0, 0, 0);
+    check(0, 10, INFINITY, 30, 640, 480, true, 0, 4, 640, 36);
 
     CHECK_NEAR(um_detect_auto_scale(299, 200), 2, 0);
     CHECK_NEAR(um_detect_auto_scale(200, 300), 1, 0);
