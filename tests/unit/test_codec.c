@@ -110,7 +110,11 @@ static void check_refusals(um_codec *c)
         CHECK_OK(um_codec_decode(c, b.data, b.len, 3, 40 * 30, &back));
         um_image_free(&back);
     }
-    CHECK_INT(um_codec_decode(c, b.data, b.len, 1, MAX_PIXELS, &back), UM_OK); /* RAW holds what it holds */
+    CHECK_OK(um_codec_decode(c, b.data, b.len, 1, MAX_PIXELS, &back)); /* RAW, too, gives what is asked for */
+    CHECK_INT(back.channels, 1);
+    um_image_free(&back);
+    b.data[9] = 1; /* the header's last bytes are 0 */
+    CHECK_INT(um_codec_decode(c, b.data, b.len, 3, MAX_PIXELS, &back), UM_CORRUPT);
     CHECK_INT(um_codec_decode(c, "", 0, 3, MAX_PIXELS, &back), UM_UNSUPPORTED_FORMAT);
     CHECK_INT(um_codec_decode(c, "GIF89a and so on", 16, 3, MAX_PIXELS, &back), UM_UNSUPPORTED_FORMAT);
     um_image_free(&img);
@@ -139,6 +143,9 @@ static void check_damage(um_codec *c)
                     CHECK(back.data == NULL);
                 }
                 free(cut);
+                /* What was refused leaves nothing behind: the sound one is read next. */
+                CHECK_OK(um_codec_decode(c, b.data, b.len, channels, MAX_PIXELS, &back));
+                um_image_free(&back);
             }
             if (f != UM_CODEC_PNG) CHECK_INT(accepted, 0); /* a PNG may lack what follows its pixels */
             uint8_t *copy = malloc(b.len);
@@ -155,6 +162,30 @@ static void check_damage(um_codec *c)
             um_buf_release(&b);
             um_image_free(&img);
         }
+}
+
+/* A file without tables of its own is refused, whatever was read before it: a result depends on the bytes alone. */
+static void check_no_memory_of_others(um_codec *c)
+{
+    um_image img, back;
+    um_buf b = {0}, bare = {0};
+    CHECK_OK(um_image_new(16, 16, 3, &img));
+    fill(&img, 3);
+    CHECK_OK(um_codec_encode(c, UM_CODEC_JPEG, 90, &img, &b));
+    CHECK_OK(um_buf_add(&bare, b.data, 2));
+    for (size_t at = 2; at + 4 <= b.len;) { /* all segments but DQT (ff db); from SOS (ff da) on the rest as it is */
+        size_t n = b.data[at + 1] == 0xda ? b.len - at : 2 + ((size_t)b.data[at + 2] << 8 | b.data[at + 3]);
+        if (b.data[at + 1] != 0xdb) CHECK_OK(um_buf_add(&bare, b.data + at, n));
+        at += n;
+    }
+    CHECK(bare.len > 0 && bare.len < b.len);
+    CHECK_OK(um_codec_decode(c, b.data, b.len, 3, MAX_PIXELS, &back));
+    um_image_free(&back);
+    CHECK_INT(um_codec_decode(c, bare.data, bare.len, 3, MAX_PIXELS, &back), UM_CORRUPT);
+    um_image_free(&back);
+    um_image_free(&img);
+    um_buf_release(&b);
+    um_buf_release(&bare);
 }
 
 static void check_of_others(um_codec *c, const char *folder)
@@ -199,6 +230,7 @@ int main(int argc, char **argv)
     check_values(c);
     check_refusals(c);
     check_damage(c);
+    check_no_memory_of_others(c);
     check_of_others(c, argv[1]);
     um_codec_free(c);
     return TEST_END();

@@ -3,6 +3,7 @@
 #include "src/image/sheet.h"
 #include "tests/unit/test.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 static const uint8_t RED[3] = {250, 20, 30};
@@ -46,6 +47,28 @@ static void check_clipping(const um_image *img)
     clear(&whole);
     um_draw_rect(&view, (um_rect){-1, -1, 21, 17}, RED, 2); /* its inner line is the border of the picture */
     CHECK_INT(count(&view, RED), 2 * 20 + 2 * 14);
+}
+
+/* What a detector finds may lie anywhere, and sums of such numbers are no longer ints. */
+static void check_far(const um_image *img)
+{
+    static const int far[] = {INT_MIN, INT_MIN / 2, -33, -1, 0, 7, 100, INT_MAX / 2, INT_MAX};
+    enum { N = sizeof far / sizeof *far };
+    um_image whole = *img, view = um_image_crop(img, (um_rect){4, 3, 24, 19});
+    clear(&whole);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            for (int k = 0; k < N; k++) um_draw_rect(&view, (um_rect){far[i], far[j], far[k], far[N - 1 - k]}, RED, 3);
+            um_draw_disc(&view, far[i], far[j], 5, RED);
+            um_draw_text(&view, far[i], far[j], 3, "AB:9", RED);
+        }
+    um_draw_disc(&view, 5, 5, INT_MAX, RED); /* and ends soon */
+    um_draw_text(&view, 0, 0, INT_MAX, "8", RED);
+    CHECK_INT(count(&view, RED), 20 * 16);
+    CHECK_INT(count(&whole, RED), 20 * 16);
+    clear(&whole);
+    um_draw_rect(&view, (um_rect){5, 5, 8, 15}, RED, 4); /* thicker than it is wide: filled, not more */
+    CHECK_INT(count(&whole, RED), 3 * 10);
 }
 
 static void check_text(void)
@@ -102,10 +125,21 @@ static void check_sheet(void)
     CHECK_INT(count(&sheet, RED), 64 * 64 + 64 * 6 + 6 * 64 + 64 * 64);
     CHECK_INT(count(&sheet, blue), 64 * 42);
     CHECK(count(&sheet, (const uint8_t[3]){230, 230, 230}) > 100);
+    int right = 0, left = 0; /* the long caption, in the last column, ends with its cell */
+    for (int y = 0; y < sheet.height_px; y++)
+        for (int x = 0; x < 6; x++) {
+            left += !is(&sheet, x, y, (const uint8_t[3]){0, 0, 0});
+            right += !is(&sheet, sheet.width_px - 1 - x, y, (const uint8_t[3]){0, 0, 0});
+        }
+    CHECK_INT(left, 0);
+    CHECK_INT(right, 0);
     um_image_free(&sheet);
-    CHECK_OK(um_sheet_make(&picture[1], &caption[1], 1, 1, 2, &sheet)); /* a picture so narrow that nothing of it is left */
+    CHECK_OK(um_sheet_make(&picture[1], &caption[1], 1, 1, 2, &sheet)); /* a picture so thin that less than a pixel of it would be left */
+    CHECK_INT(count(&sheet, RED), 2);
     um_image_free(&sheet);
     CHECK_INT(um_sheet_make(picture, caption, 5, 1, 30000, &sheet), UM_TOO_LARGE);
+    CHECK_INT(um_sheet_make(picture, caption, 5, 5, INT_MAX / 4, &sheet), UM_TOO_LARGE);
+    CHECK(sheet.data == NULL);
     for (int i = 0; i < 5; i++) um_image_free(&picture[i]);
 }
 
@@ -115,6 +149,7 @@ int main(void)
     CHECK_OK(um_image_new(32, 24, 3, &img));
     check_shapes(&img);
     check_clipping(&img);
+    check_far(&img);
     um_image_free(&img);
     check_text();
     check_sheet();
