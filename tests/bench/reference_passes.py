@@ -6,7 +6,7 @@
 prints one JSON line {"detect": seconds, ...} and leaves boxes/, crops/, landmarks/, diffs/ and folds.csv in OUTDIR. Each pass reads what the one before left, as there.
 Times are of the work alone: starting Python and importing torch is not in them (there, each pass is a program of its own and pays it again).
 
-Needs: torch, facenet-pytorch, opencv-python-headless, Pillow, scikit-image, numpy.
+Needs: torch, facenet-pytorch (and tqdm), opencv-python-headless 4 (5 obeys a stream's colour matrix, and the published weights were not trained on such pixels: docs/numerics.md), Pillow, scikit-image, numpy.
 """
 import argparse
 import csv
@@ -256,6 +256,8 @@ def run_pass(name, root, out):
     """Does one pass in this process; returns its seconds, without imports."""
     import cv2  # noqa: F401: imported before the clock starts, so that a forked worker has them too
     import numpy  # noqa: F401
+    if int(cv2.__version__.split(".")[0]) > 4:
+        sys.exit(f"OpenCV {cv2.__version__} converts colours otherwise than the reference's: install opencv-python-headless<5")
     if name in ("detect", "landmarks"):
         import facenet_pytorch  # noqa: F401
         import torch  # noqa: F401

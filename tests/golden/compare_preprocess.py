@@ -14,7 +14,7 @@ and with --scale 1 the boxes alone, against facenet-pytorch on OpenCV's frames.
 A face that one side lacks counts against us unless the peer itself loses or gains it when its thresholds move by 1e-4. A box whose coordinates lie on both sides of a whole number by float noise gives another
 rectangle: such crops, and the landmarks and masks made from them, are counted apart (crops_other_rectangle).
 
-Prints one JSON line; exit status 1 when something differs. Needs: torch, facenet-pytorch, opencv-python-headless, Pillow, scikit-image, numpy.
+Prints one JSON line; exit status 1 when something differs. Needs: torch, facenet-pytorch, opencv-python-headless 4, Pillow, scikit-image, numpy.
 """
 import argparse
 import csv
