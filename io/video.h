@@ -5,8 +5,11 @@
  *
  *     um_decoder *dec; um_decoder_start(&limits, &dec);      // before MPI_Init and before any thread: forks the zygote
  *     um_video *v;
- *     st = um_video_open(dec, path, &frames, &v, &info);     // item status on bad input
- *     while ((st = um_video_next(v, &frame)) == UM_OK) use(&frame.image);
+ *     st = um_video_open(dec, path, &frames, size_bytes, mtime_ns, &v, &info);   // -1, -1: any; item status on bad input
+ *     while ((st = um_video_next(v, wait_s, &frame)) != UM_END) {
+ *         if (st == UM_OK) use(&frame.image);
+ *         else answer_messages();                            // UM_STOPPED: nothing came within wait_s, ask again
+ *     }
  *     um_video_close(v, &result);                            // counts, and the status of the whole
  *     um_decoder_stop(dec);
  *

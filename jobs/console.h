@@ -5,14 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Installs the sink of src/core/log.h. rank > 0: lines carry the rank, and only warnings and errors are shown until um_console_file. */
+/* Installs the sink of src/core/log.h. rank > 0: lines carry the rank, and only warnings and errors are shown until
+ * um_console_file. */
 void um_console_open(int rank, int size, bool quiet, bool verbose);
 /* All lines of this rank also go to `path`, appended, with time. False when it cannot be opened. */
 bool um_console_file(const char *path);
 void um_console_close(void);
 
-/* Progress: on a terminal one live line, otherwise a line a minute. Rank 0 only. `done` and `total` in any one unit of work (what the rate and the time left are reckoned from); `words` is shown first,
- * "120 of 400 videos, 3 bad". */
+/* Progress: on a terminal one live line, otherwise a line a minute. Rank 0 only. `done` and `total` in any one unit of work (what
+ * the rate and the time left are reckoned from); `words` is shown first, "120 of 400 videos, 3 bad". */
 typedef struct um_progress {
     double start_s, shown_s;
     int64_t first; /* work that was done before this run */

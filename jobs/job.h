@@ -1,55 +1,77 @@
 #pragma once
-/* job.h: what a job is. jobs/main.c holds the table of them and the only exit; each job_<name>.c is policy, wiring and words for the user: everything else is in src, io and mpi.
+/* job.h: what a job is. jobs/main.c holds the table of them and the only exit; each job_<name>.c is policy, wiring and words for
+ * the user: everything else is in src, io and mpi.
  *
- * A job has a table of options (src/core/opt.h) over a struct of its own, and a function that runs with the parsed struct. main has parsed the command line, started the decoder (UM_JOB_DECODES) and MPI (UM_JOB_MPI),
- * in that order, before it calls run; it prints the error chain, ends MPI and turns the status into the exit code afterwards. With UM_JOB_MPI run is called on all ranks and must return the same status on all
- * (um_agree).
+ * A job has a table of options (src/core/opt.h) over a struct of its own, and a function that runs with the parsed struct. main has
+ * parsed the command line, started the decoder (UM_JOB_DECODES) and MPI (UM_JOB_MPI), in that order, before it calls run; it prints
+ * the error chain, ends MPI and turns the status into the exit code afterwards. With UM_JOB_MPI run is called on all ranks and must
+ * return the same status on all (um_agree).
  */
-#include "io/video.h"
 #include "io/vfs.h"
+#include "io/video.h"
 #include "mpi/world.h"
 #include "src/core/opt.h"
 
 enum { UM_JOB_MPI = 1, UM_JOB_DECODES = 2 };
 
-/* Limits of the decoder's child processes. The options struct of a job with UM_JOB_DECODES begins with this, its table with UM_DECODER_ROWS. */
+/* Limits of the decoder's child processes. The options struct of a job with UM_JOB_DECODES begins with this, its table with
+ * UM_DECODER_ROWS. */
 typedef struct um_decoder_options {
     int64_t cpu_s, memory_mb, megapixels;
 } um_decoder_options;
 
-#define UM_DECODER_ROWS                                                                                                                \
-    {"decoder.cpu_s", 0, UM_OPT_INT, offsetof(um_decoder_options, cpu_s), "120", "SECONDS", 1, 1e6, .flags = UM_OPT_SET_ONLY,         \
-     .help = "processor time that decoding one video may take"},                                                                      \
-    {"decoder.memory_mb", 0, UM_OPT_INT, offsetof(um_decoder_options, memory_mb), "2048", "MB", 64, 1e6, .flags = UM_OPT_SET_ONLY,    \
-     .help = "address space that decoding one video may take"},                                                                       \
-    {"decoder.megapixels", 0, UM_OPT_INT, offsetof(um_decoder_options, megapixels), "16", "N", 1, 1024, .flags = UM_OPT_SET_ONLY,     \
-     .help = "largest frame that is decoded, in units of 1024x1024 pixels"}
+#define UM_DECODER_ROWS                                                                                                            \
+    {"decoder.cpu_s",                                                                                                              \
+     0,                                                                                                                            \
+     UM_OPT_INT,                                                                                                                   \
+     offsetof(um_decoder_options, cpu_s),                                                                                          \
+     "120",                                                                                                                        \
+     "SECONDS",                                                                                                                    \
+     1,                                                                                                                            \
+     1e6,                                                                                                                          \
+     .flags = UM_OPT_SET_ONLY,                                                                                                     \
+     .help = "processor time that decoding one video may take"},                                                                   \
+        {"decoder.memory_mb",                                                                                                      \
+         0,                                                                                                                        \
+         UM_OPT_INT,                                                                                                               \
+         offsetof(um_decoder_options, memory_mb),                                                                                  \
+         "2048",                                                                                                                   \
+         "MB",                                                                                                                     \
+         64,                                                                                                                       \
+         1e6,                                                                                                                      \
+         .flags = UM_OPT_SET_ONLY,                                                                                                 \
+         .help = "address space that decoding one video may take"},                                                                \
+    {                                                                                                                              \
+        "decoder.megapixels", 0, UM_OPT_INT, offsetof(um_decoder_options, megapixels), "16", "N", 1, 1024,                         \
+            .flags = UM_OPT_SET_ONLY, .help = "largest frame that is decoded, in units of 1024x1024 pixels"                        \
+    }
 
 typedef struct um_job_context {
-    const char *program;   /* argv[0] */
-    um_texts operands;     /* what was not an option */
+    const char *program; /* argv[0] */
+    um_texts operands;   /* what was not an option */
     um_opt_common common;
     um_vfs *vfs;
-    um_world world;        /* size 1 without UM_JOB_MPI */
-    um_decoder *decoder;   /* NULL without UM_JOB_DECODES */
+    um_world world;      /* size 1 without UM_JOB_MPI */
+    um_decoder *decoder; /* NULL without UM_JOB_DECODES */
 } um_job_context;
 
 typedef struct um_job {
     const char *name;
-    const char *usage;     /* one line after "unmask ": "detect PATH... [options] -o faces.jsonl" */
-    const char *summary;   /* one line for the list of jobs */
-    const char *details;   /* paragraphs for --help, may be NULL */
+    const char *usage;   /* one line after "unmask ": "detect PATH... [options] -o faces.jsonl" */
+    const char *summary; /* one line for the list of jobs */
+    const char *details; /* paragraphs for --help, may be NULL */
     const um_opt *options;
-    size_t options_size;   /* of the struct the table fills */
+    size_t options_size;            /* of the struct the table fills */
     int min_operands, max_operands; /* -1: any number */
     unsigned flags;
     um_status (*run)(um_job_context *ctx, void *options);
 } um_job;
 
-extern const um_job um_job_detect, um_job_doctor, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess, um_job_synth;
+extern const um_job um_job_detect, um_job_doctor, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess,
+    um_job_synth;
 
-/* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else share/unmask/name beside the program. UM_MISSING says where it was looked for and what to run.
- * Local. path is overwritten. */
+/* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else
+ * share/unmask/name beside the program. UM_MISSING says where it was looked for and what to run. Local. path is overwritten. */
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path);
 /* Results go to stdout only through this, so that a closed pipe or full disk is noticed (UM_IO). Rank 0 only. */
 um_status um_job_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

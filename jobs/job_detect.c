@@ -28,14 +28,21 @@ typedef struct detect_options {
 } detect_options;
 
 static const um_opt options[] = {
-    {"detector", 0, UM_OPT_TEXT, offsetof(detect_options, detector), NULL, "FILE", .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
-    {"thresholds", 0, UM_OPT_REALS3, offsetof(detect_options, thresholds), ".7,.8,.8", "P,R,O", 0, 1, .help = "least probability after the three nets"},
+    {"detector", 0, UM_OPT_TEXT, offsetof(detect_options, detector), NULL, "FILE",
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+    {"thresholds", 0, UM_OPT_REALS3, offsetof(detect_options, thresholds), ".7,.8,.8", "P,R,O", 0, 1,
+     .help = "least probability after the three nets"},
     {"scale", 0, UM_OPT_REAL, offsetof(detect_options, scale), "auto", "auto|FACTOR", 0.01, 8, .choices = "auto",
-     .help = "factor by which frames are scaled before the search; auto: by the wider side, <300 px 2, >1000 px 0.5, >1900 px 0.33, else 1"},
-    {"frames", 0, UM_OPT_FRAMES, offsetof(detect_options, frames), "every:10", "SPEC", .help = "frames of a video: every:10, every:10:320 (below 320), spread:32 or all"},
-    {"landmarks", 0, UM_OPT_FLAG, offsetof(detect_options, landmarks), NULL, NULL, .help = "write the five landmarks of each face too"},
-    {"draw", 0, UM_OPT_TEXT, offsetof(detect_options, draw), NULL, "OUTDIR", .help = "write each frame with its boxes drawn in as PNG to this folder"},
-    {"output", 'o', UM_OPT_TEXT, offsetof(detect_options, output), "-", "FILE", .help = "the JSON Lines file to write; - is the standard output"},
+     .help = "factor by which frames are scaled before the search; auto: by the wider side, <300 px 2, >1000 px 0.5, >1900 px "
+             "0.33, else 1"},
+    {"frames", 0, UM_OPT_FRAMES, offsetof(detect_options, frames), "every:10", "SPEC",
+     .help = "frames of a video: every:10, every:10:320 (below 320), spread:32 or all"},
+    {"landmarks", 0, UM_OPT_FLAG, offsetof(detect_options, landmarks), NULL, NULL,
+     .help = "write the five landmarks of each face too"},
+    {"draw", 0, UM_OPT_TEXT, offsetof(detect_options, draw), NULL, "OUTDIR",
+     .help = "write each frame with its boxes drawn in as PNG to this folder"},
+    {"output", 'o', UM_OPT_TEXT, offsetof(detect_options, output), "-", "FILE",
+     .help = "the JSON Lines file to write; - is the standard output"},
     UM_DECODER_ROWS,
     {NULL},
 };
@@ -58,7 +65,8 @@ static um_status write_line(detect_run *r, const char *path, const um_frame *f, 
     UM_PASS(um_buf_add_str(b, "{\"path\": "));
     UM_PASS(um_buf_add_json(b, path));
     if (f != NULL)
-        UM_PASS(um_buf_printf(b, ", \"frame\": %" PRId64 ", \"time_s\": %.6f, \"width\": %d, \"height\": %d", f->index, f->time_s, f->image.width_px, f->image.height_px));
+        UM_PASS(um_buf_printf(b, ", \"frame\": %" PRId64 ", \"time_s\": %.6f, \"width\": %d, \"height\": %d", f->index, f->time_s,
+                              f->image.width_px, f->image.height_px));
     else
         UM_PASS(um_buf_add_str(b, ", \"frame\": null, \"time_s\": null, \"width\": null, \"height\": null"));
     UM_PASS(um_buf_printf(b, ", \"status\": \"%s\"", um_status_name(status)));
@@ -69,12 +77,14 @@ static um_status write_line(detect_run *r, const char *path, const um_frame *f, 
     UM_PASS(um_buf_add_str(b, ", \"faces\": ["));
     for (int i = 0; f != NULL && i < r->faces.n; i++) {
         const um_face *face = &r->faces.face[i];
-        UM_PASS(um_buf_printf(b, "%s{\"box\": [%.9g, %.9g, %.9g, %.9g], \"probability\": %.9g", i > 0 ? ", " : "", (double)face->box[0], (double)face->box[1], (double)face->box[2],
-                              (double)face->box[3], (double)face->probability));
+        UM_PASS(um_buf_printf(b, "%s{\"box\": [%.9g, %.9g, %.9g, %.9g], \"probability\": %.9g", i > 0 ? ", " : "",
+                              (double)face->box[0], (double)face->box[1], (double)face->box[2], (double)face->box[3],
+                              (double)face->probability));
         if (r->o->landmarks) {
             UM_PASS(um_buf_add_str(b, ", \"landmarks\": ["));
             for (int k = 0; k < 5; k++)
-                UM_PASS(um_buf_printf(b, "%s[%.9g, %.9g]", k > 0 ? ", " : "", (double)face->landmarks[k][0], (double)face->landmarks[k][1]));
+                UM_PASS(um_buf_printf(b, "%s[%.9g, %.9g]", k > 0 ? ", " : "", (double)face->landmarks[k][0],
+                                      (double)face->landmarks[k][1]));
             UM_PASS(um_buf_add_str(b, "]"));
         }
         UM_PASS(um_buf_add_str(b, "}"));
@@ -190,7 +200,8 @@ static um_status run(um_job_context *ctx, void *values)
     bool opened = false;
     um_status st;
     UM_GOTO_PASS(st, um_job_find(ctx, r.o->detector, "mtcnn.h5", &path));
-    UM_GOTO(st, um_weights_read_mtcnn(ctx->vfs, (char *)path.data, &weights, fingerprint), "cannot load the detector %s", um_quote((char *)path.data));
+    UM_GOTO(st, um_weights_read_mtcnn(ctx->vfs, (char *)path.data, &weights, fingerprint), "cannot load the detector %s",
+            um_quote((char *)path.data));
     UM_GOTO_PASS(st, um_detector_new(&weights, r.o->scale, &r.detector));
     r.codec = um_codec_new();
     if (r.codec == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for a codec"));
@@ -198,7 +209,8 @@ static um_status run(um_job_context *ctx, void *values)
     if (r.o->draw != NULL) UM_GOTO_PASS(st, um_vfs_mkdir(ctx->vfs, r.o->draw));
     UM_GOTO_PASS(st, um_output_open(ctx->vfs, r.o->output, &r.out));
     opened = true;
-    for (int64_t i = 0; i < walk.n; i++) n_work += walk.entry[i].named || um_name_is_video(walk.entry[i].path) || um_name_is_picture(walk.entry[i].path);
+    for (int64_t i = 0; i < walk.n; i++)
+        n_work += walk.entry[i].named || um_name_is_video(walk.entry[i].path) || um_name_is_picture(walk.entry[i].path);
 
     double start = um_clock_s();
     um_progress_begin(&progress, 0);
@@ -209,7 +221,8 @@ static um_status run(um_job_context *ctx, void *values)
             continue;
         }
         char words[96];
-        snprintf(words, sizeof words, "%" PRId64 " of %" PRId64 " inputs, %" PRId64 " frames, %" PRId64 " faces", r.n_inputs, n_work, r.n_frames, r.n_faces);
+        snprintf(words, sizeof words, "%" PRId64 " of %" PRId64 " inputs, %" PRId64 " frames, %" PRId64 " faces", r.n_inputs,
+                 n_work, r.n_frames, r.n_faces);
         um_progress_show(&progress, words, r.n_inputs, n_work, false);
         r.n_inputs++;
         if (e->status != UM_OK)
@@ -221,9 +234,13 @@ static um_status run(um_job_context *ctx, void *values)
     }
     um_progress_end(&progress);
     um_clock_span(um_clock_s() - start, span);
-    um_log(UM_LOG_INFO, "%" PRId64 " inputs (%" PRId64 " with a problem), %" PRId64 " frames, %" PRId64 " faces in %s; detection alone %.1f ms a frame (%s)", r.n_inputs, r.n_bad, r.n_frames,
-           r.n_faces, span, r.n_frames > 0 ? 1e3 * r.detect_s / (double)r.n_frames : 0, um_mtcnn_isa());
-    if (n_other > 0) um_log(UM_LOG_INFO, "%" PRId64 " files in folders are neither named like a picture nor like a video: left out", n_other);
+    um_log(UM_LOG_INFO,
+           "%" PRId64 " inputs (%" PRId64 " with a problem), %" PRId64 " frames, %" PRId64
+           " faces in %s; detection alone %.1f ms a frame (%s)",
+           r.n_inputs, r.n_bad, r.n_frames, r.n_faces, span, r.n_frames > 0 ? 1e3 * r.detect_s / (double)r.n_frames : 0,
+           um_mtcnn_isa());
+    if (n_other > 0)
+        um_log(UM_LOG_INFO, "%" PRId64 " files in folders are neither named like a picture nor like a video: left out", n_other);
     if (walk.n_loops > 0) um_log(UM_LOG_WARN, "%" PRId64 " links back into a folder were left out", walk.n_loops);
 done:
     if (opened) st = um_output_end(&r.out, st);
@@ -243,9 +260,12 @@ const um_job um_job_detect = {
     .name = "detect",
     .usage = "detect PATH... [options] -o faces.jsonl",
     .summary = "find faces in pictures (PNG, JPEG), videos and folders of them",
-    .details = "Writes JSON Lines, one line for each picture or frame: path, frame, time_s, width, height, status, faces: [{box: [x0, y0, x1, y1], probability, landmarks: [[x, y] x 5]}],\n"
-               "in source pixels, largest face first. Paths are as typed, joined. An input that cannot be read, or a video of which some frames are missing, gets a line with frame null, its status\n"
-               "and a message. Folders are searched with all below them, for files named like pictures or videos; a file that is named is always taken, whatever its name.\n",
+    .details = "Writes JSON Lines, one line for each picture or frame: path, frame, time_s, width, height, status, faces: [{box: "
+               "[x0, y0, x1, y1], probability, landmarks: [[x, y] x 5]}],\n"
+               "in source pixels, largest face first. Paths are as typed, joined. An input that cannot be read, or a video of "
+               "which some frames are missing, gets a line with frame null, its status\n"
+               "and a message. Folders are searched with all below them, for files named like pictures or videos; a file that is "
+               "named is always taken, whatever its name.\n",
     .options = options,
     .options_size = sizeof(detect_options),
     .min_operands = 1,

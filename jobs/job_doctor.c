@@ -14,7 +14,8 @@ typedef struct doctor_options {
 } doctor_options;
 
 static const um_opt options[] = {
-    {"detector", 0, UM_OPT_TEXT, offsetof(doctor_options, detector), NULL, "FILE", .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+    {"detector", 0, UM_OPT_TEXT, offsetof(doctor_options, detector), NULL, "FILE",
+     .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
     {NULL},
 };
 
@@ -51,19 +52,24 @@ static um_status run(um_job_context *ctx, void *values)
     UM_GOTO_PASS(st, um_job_print("unmask     %s\nprocessor  %s\n", UNMASK_VERSION, text[0] != 0 ? text : "unknown"));
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    UM_GOTO_PASS(st, um_job_print("features   sse4.2 %s, avx2 %s, fma %s, avx512f %s, avx512bf16 %s\n", __builtin_cpu_supports("sse4.2") ? "yes" : "no", __builtin_cpu_supports("avx2") ? "yes" : "no",
-                                  __builtin_cpu_supports("fma") ? "yes" : "no", __builtin_cpu_supports("avx512f") ? "yes" : "no", __builtin_cpu_supports("avx512bf16") ? "yes" : "no"));
+    UM_GOTO_PASS(st, um_job_print("features   sse4.2 %s, avx2 %s, fma %s, avx512f %s, avx512bf16 %s\n",
+                                  __builtin_cpu_supports("sse4.2") ? "yes" : "no", __builtin_cpu_supports("avx2") ? "yes" : "no",
+                                  __builtin_cpu_supports("fma") ? "yes" : "no", __builtin_cpu_supports("avx512f") ? "yes" : "no",
+                                  __builtin_cpu_supports("avx512bf16") ? "yes" : "no"));
 #endif
-    UM_GOTO_PASS(st, um_job_print("kernels    %s will be used (UNMASK_ISA=base|avx2 lowers it; the results are the same bits)\n", um_mtcnn_isa()));
+    UM_GOTO_PASS(st, um_job_print("kernels    %s will be used (UNMASK_ISA=base|avx2 lowers it; the results are the same bits)\n",
+                                  um_mtcnn_isa()));
     CPU_ZERO(&cpus);
     int usable = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    UM_GOTO_PASS(st, um_job_print("cores      %ld, %d usable by this process: mpirun -n %d is the natural number of ranks here\n", sysconf(_SC_NPROCESSORS_ONLN), usable, usable));
+    UM_GOTO_PASS(st, um_job_print("cores      %ld, %d usable by this process: mpirun -n %d is the natural number of ranks here\n",
+                                  sysconf(_SC_NPROCESSORS_ONLN), usable, usable));
     proc_line("/proc/meminfo", "MemTotal", text, sizeof text);
     UM_GOTO_PASS(st, um_job_print("memory     %s in all", text));
     proc_line("/proc/meminfo", "MemAvailable", text, sizeof text);
     UM_GOTO_PASS(st, um_job_print(", %s free\n", text));
     struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) UM_GOTO_PASS(st, um_job_print("files      %llu may be open at once\n", (unsigned long long)files.rlim_cur));
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        UM_GOTO_PASS(st, um_job_print("files      %llu may be open at once\n", (unsigned long long)files.rlim_cur));
     um_versions(text, sizeof text);
     UM_GOTO_PASS(st, um_job_print("%s", text));
     UM_GOTO_PASS(st, um_job_print("backend    CPU (there is no GPU backend in this version)\n"));
@@ -75,18 +81,23 @@ static um_status run(um_job_context *ctx, void *values)
     } else {
         problems++;
         UM_GOTO_PASS(st, um_job_print("detector   MISSING: %s\n", um_err_text()));
-        UM_GOTO_PASS(st, um_job_print("           remedy: scripts/setup and scripts/build make it; without network bring the facenet-pytorch wheel and run\n"
-                                      "           unmask import mtcnn facenet_pytorch-*.whl -o mtcnn.h5, then put mtcnn.h5 into $UNMASK_HOME\n"));
+        UM_GOTO_PASS(
+            st, um_job_print(
+                    "           remedy: scripts/setup and scripts/build make it; without network bring the facenet-pytorch wheel "
+                    "and run\n"
+                    "           unmask import mtcnn facenet_pytorch-*.whl -o mtcnn.h5, then put mtcnn.h5 into $UNMASK_HOME\n"));
     }
     um_status decoder = um_decoder_start(&um_video_limits_default, &ctx->decoder);
     if (decoder == UM_OK) {
-        UM_GOTO_PASS(st, um_job_print("decoder    runs in a child process, at most %lld s of processor time and %lld MB a video\n", (long long)um_video_limits_default.max_cpu_s,
+        UM_GOTO_PASS(st, um_job_print("decoder    runs in a child process, at most %lld s of processor time and %lld MB a video\n",
+                                      (long long)um_video_limits_default.max_cpu_s,
                                       (long long)(um_video_limits_default.memory_bytes >> 20)));
     } else {
         problems++;
         UM_GOTO_PASS(st, um_job_print("decoder    MISSING: %s\n", um_err_text()));
     }
-    st = problems == 0 ? um_job_print("everything that preprocessing needs is here\n") : UM_FAIL(UM_CONFIG, "%d of the things that preprocessing needs are missing (see above)", problems);
+    st = problems == 0 ? um_job_print("everything that preprocessing needs is here\n")
+                       : UM_FAIL(UM_CONFIG, "%d of the things that preprocessing needs are missing (see above)", problems);
 done:
     um_mtcnn_weights_release(&w);
     um_buf_release(&path);

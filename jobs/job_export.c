@@ -16,8 +16,10 @@ typedef struct export_options {
 } export_options;
 
 static const um_opt options[] = {
-    {"layout", 0, UM_OPT_CHOICE, offsetof(export_options, layout), "reference", NULL, .choices = "reference", .help = "which layout to write"},
-    {"output", 'o', UM_OPT_TEXT, offsetof(export_options, output), NULL, "OUTDIR", .flags = UM_OPT_REQUIRED, .help = "the folder to write (one that an export made is replaced)"},
+    {"layout", 0, UM_OPT_CHOICE, offsetof(export_options, layout), "reference", NULL, .choices = "reference",
+     .help = "which layout to write"},
+    {"output", 'o', UM_OPT_TEXT, offsetof(export_options, output), NULL, "OUTDIR", .flags = UM_OPT_REQUIRED,
+     .help = "the folder to write (one that an export made is replaced)"},
     {NULL},
 };
 
@@ -31,7 +33,10 @@ typedef struct export_run {
     int64_t n_crops, n_masks, n_landmarks, n_boxes;
 } export_run;
 
-static um_status put(export_run *r, const void *p, size_t n) { return um_vfs_write_whole(r->ctx->vfs, (char *)r->path.data, p, n); }
+static um_status put(export_run *r, const void *p, size_t n)
+{
+    return um_vfs_write_whole(r->ctx->vfs, (char *)r->path.data, p, n);
+}
 
 static um_status set_path(export_run *r, const char *kind, const char *id)
 {
@@ -40,14 +45,16 @@ static um_status set_path(export_run *r, const char *kind, const char *id)
     return UM_OK;
 }
 
-/* boxes/<id>.json: {"0": [[x0, y0, x1, y1], ...], "10": null, ...} in pixels of the half-size frame, as the reference's detector saw it. */
+/* boxes/<id>.json: {"0": [[x0, y0, x1, y1], ...], "10": null, ...} in pixels of the half-size frame, as the reference's detector
+ * saw it. */
 static um_status write_boxes(export_run *r, int video, const char *id)
 {
     const um_store_content *c = r->c;
     um_buf *b = &r->bytes;
     um_buf_clear(b);
     UM_PASS(um_buf_add_str(b, "{"));
-    int64_t e = c->first_entry[video], end = c->first_entry[video + 1], given = c->video[video].frames_given, n = c->video[video].n_frames, last = e < end ? c->entry[end - 1].frame : -1;
+    int64_t e = c->first_entry[video], end = c->first_entry[video + 1], given = c->video[video].frames_given,
+            n = c->video[video].n_frames, last = e < end ? c->entry[end - 1].frame : -1;
     bool first = true;
     for (int64_t frame = 0, seen = 0; seen < given || frame <= last; frame++) {
         bool has = e < end && c->entry[e].frame == frame;
@@ -64,7 +71,8 @@ static um_status write_boxes(export_run *r, int video, const char *id)
         }
         for (bool comma = false; e < end && c->entry[e].frame == frame; e++, comma = true) {
             const float *x = c->entry[e].box;
-            UM_PASS(um_buf_printf(b, "%s[%.9g, %.9g, %.9g, %.9g]", comma ? ", " : "[", (double)x[0] / 2, (double)x[1] / 2, (double)x[2] / 2, (double)x[3] / 2));
+            UM_PASS(um_buf_printf(b, "%s[%.9g, %.9g, %.9g, %.9g]", comma ? ", " : "[", (double)x[0] / 2, (double)x[1] / 2,
+                                  (double)x[2] / 2, (double)x[3] / 2));
         }
         UM_PASS(um_buf_add_str(b, "]"));
     }
@@ -123,7 +131,9 @@ static um_status export_video(export_run *r, int video)
         const struct {
             const char *kind, *suffix;
             bool there;
-        } part[3] = {{"crops", ".png", e->image.shard >= 0}, {"diffs", "_diff.png", e->mask.shard >= 0}, {"landmarks", ".npy", e->has_landmarks != 0 && m->original < 0}};
+        } part[3] = {{"crops", ".png", e->image.shard >= 0},
+                     {"diffs", "_diff.png", e->mask.shard >= 0},
+                     {"landmarks", ".npy", e->has_landmarks != 0 && m->original < 0}};
         for (int k = 0; k < 3; k++) {
             if (!part[k].there) continue;
             UM_PASS(set_path(r, part[k].kind, id));
@@ -152,7 +162,10 @@ static um_status read_frames(const char *config, um_frames *out)
 }
 
 /* The layout names files by stem. */
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static um_status check_stems(const um_store_content *c)
 {
@@ -160,14 +173,17 @@ static um_status check_stems(const um_store_content *c)
     char **stem = calloc(n + 1, sizeof *stem);
     um_status st = stem == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %zu names", n) : UM_OK;
     for (size_t i = 0; i < n && st == UM_OK; i++) {
-        const char *slash = strrchr(c->manifest.video[i].path, '/'), *name = slash != NULL ? slash + 1 : c->manifest.video[i].path, *dot = strrchr(name, '.');
+        const char *slash = strrchr(c->manifest.video[i].path, '/'), *name = slash != NULL ? slash + 1 : c->manifest.video[i].path,
+                   *dot = strrchr(name, '.');
         stem[i] = strndup(name, dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name));
         if (stem[i] == NULL) st = UM_FAIL(UM_NO_MEMORY, "no memory for %zu names", n);
     }
     if (st == UM_OK) {
         qsort(stem, n, sizeof *stem, by_text);
         for (size_t i = 1; i < n && st == UM_OK; i++)
-            if (strcmp(stem[i], stem[i - 1]) == 0) st = UM_FAIL(UM_DATA, "several videos have the stem %s, by which the reference's layout names files", um_quote(stem[i]));
+            if (strcmp(stem[i], stem[i - 1]) == 0)
+                st = UM_FAIL(UM_DATA, "several videos have the stem %s, by which the reference's layout names files",
+                             um_quote(stem[i]));
     }
     for (size_t i = 0; stem != NULL && i < n; i++) free(stem[i]);
     free(stem);
@@ -180,7 +196,8 @@ static um_status run(um_job_context *ctx, void *values)
     um_store_content c;
     um_outdir dir = {0};
     export_run r = {.ctx = ctx, .c = &c};
-    if (strcmp(ctx->operands.text[0], "store") != 0) return UM_FAIL(UM_USAGE, "cannot export %s; what can be exported: store", um_quote(ctx->operands.text[0]));
+    if (strcmp(ctx->operands.text[0], "store") != 0)
+        return UM_FAIL(UM_USAGE, "cannot export %s; what can be exported: store", um_quote(ctx->operands.text[0]));
     UM_PASS(um_store_load(ctx->vfs, ctx->operands.text[1], true, &c));
     um_status st;
     UM_GOTO_PASS(st, read_frames(c.config, &r.frames));
@@ -195,7 +212,8 @@ static um_status run(um_job_context *ctx, void *values)
         UM_GOTO_PASS(st, um_vfs_mkdir(ctx->vfs, (char *)r.path.data));
     }
     for (int i = 0; i < c.manifest.n_videos; i++) UM_GOTO_PASS(st, export_video(&r, i));
-    um_log(UM_LOG_INFO, "%s: boxes of %" PRId64 " originals, %" PRId64 " crops, %" PRId64 " masks, %" PRId64 " landmarks", o->output, r.n_boxes, r.n_crops, r.n_masks, r.n_landmarks);
+    um_log(UM_LOG_INFO, "%s: boxes of %" PRId64 " originals, %" PRId64 " crops, %" PRId64 " masks, %" PRId64 " landmarks",
+           o->output, r.n_boxes, r.n_crops, r.n_masks, r.n_landmarks);
 done:
     st = um_outdir_end(&dir, st, "{\"layout\": \"reference\"}\n");
     um_codec_free(r.codec);
@@ -210,8 +228,10 @@ const um_job um_job_export = {
     .name = "export",
     .usage = "export store DIR -o OUTDIR [--layout reference]",
     .summary = "write a store in the layout of the reference solution",
-    .details = "boxes/<id>.json (frame number -> boxes in half-size pixels, or null), crops/<id>/<frame>_<face>.png, landmarks/<id>/<frame>_<face>.npy (int16, (5,2), x then y; of originals),\n"
-               "diffs/<id>/<frame>_<face>_diff.png; <id> is the video's file name without extension. PyTorch code written for the reference reads it unchanged.\n",
+    .details = "boxes/<id>.json (frame number -> boxes in half-size pixels, or null), crops/<id>/<frame>_<face>.png, "
+               "landmarks/<id>/<frame>_<face>.npy (int16, (5,2), x then y; of originals),\n"
+               "diffs/<id>/<frame>_<face>_diff.png; <id> is the video's file name without extension. PyTorch code written for the "
+               "reference reads it unchanged.\n",
     .options = options,
     .options_size = sizeof(export_options),
     .min_operands = 2,

@@ -18,12 +18,17 @@ typedef struct folds_options {
 } folds_options;
 
 static const um_opt options[] = {
-    {"store", 0, UM_OPT_TEXT, offsetof(folds_options, store), NULL, "DIR", .flags = UM_OPT_REQUIRED, .help = "the store made by unmask preprocess"},
-    {"output", 'o', UM_OPT_TEXT, offsetof(folds_options, output), NULL, "FILE", .flags = UM_OPT_REQUIRED, .help = "the CSV file to write"},
+    {"store", 0, UM_OPT_TEXT, offsetof(folds_options, store), NULL, "DIR", .flags = UM_OPT_REQUIRED,
+     .help = "the store made by unmask preprocess"},
+    {"output", 'o', UM_OPT_TEXT, offsetof(folds_options, output), NULL, "FILE", .flags = UM_OPT_REQUIRED,
+     .help = "the CSV file to write"},
     {"splits", 0, UM_OPT_INT, offsetof(folds_options, splits), "16", "N", 2, 1000, .help = "number of folds"},
-    {"by", 0, UM_OPT_CHOICE, offsetof(folds_options, by), "part", NULL, .choices = "part|group", .help = "folds of whole parts, as the reference, or of originals with their fakes, dealt out at random"},
-    {"reals", 0, UM_OPT_CHOICE, offsetof(folds_options, reals), "paired", NULL, .choices = "paired|all", .help = "originals that have a fake, as the reference, or all"},
-    {"seed", 0, UM_OPT_INT, offsetof(folds_options, seed), "777", "X", 0, 1e15, .help = "order of the rows, and who goes where with --by group"},
+    {"by", 0, UM_OPT_CHOICE, offsetof(folds_options, by), "part", NULL, .choices = "part|group",
+     .help = "folds of whole parts, as the reference, or of originals with their fakes, dealt out at random"},
+    {"reals", 0, UM_OPT_CHOICE, offsetof(folds_options, reals), "paired", NULL, .choices = "paired|all",
+     .help = "originals that have a fake, as the reference, or all"},
+    {"seed", 0, UM_OPT_INT, offsetof(folds_options, seed), "777", "X", 0, 1e15,
+     .help = "order of the rows, and who goes where with --by group"},
     {NULL},
 };
 
@@ -42,7 +47,10 @@ typedef struct stem_ref {
     const char *stem, *path;
 } stem_ref;
 
-static int by_stem(const void *a, const void *b) { return strcmp(((const stem_ref *)a)->stem, ((const stem_ref *)b)->stem); }
+static int by_stem(const void *a, const void *b)
+{
+    return strcmp(((const stem_ref *)a)->stem, ((const stem_ref *)b)->stem);
+}
 
 /* Crops are found by stem in this layout: two videos of one stem could not be told apart. */
 static um_status check_stems(const um_store_content *c, char **stem)
@@ -56,7 +64,8 @@ static um_status check_stems(const um_store_content *c, char **stem)
     qsort(refs, n, sizeof *refs, by_stem);
     for (size_t i = 1; i < n && st == UM_OK; i++)
         if (strcmp(refs[i].stem, refs[i - 1].stem) == 0)
-            st = UM_FAIL(UM_DATA, "%s and %s have the same stem, by which folds.csv names a video; rename one and preprocess again", um_quote(refs[i - 1].path), um_quote(refs[i].path));
+            st = UM_FAIL(UM_DATA, "%s and %s have the same stem, by which folds.csv names a video; rename one and preprocess again",
+                         um_quote(refs[i - 1].path), um_quote(refs[i].path));
     free(refs);
     return st;
 }
@@ -81,7 +90,8 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Folds of whole parts. The reference's 16 splits are of DFDC's 50 parts, by their numbers, whichever of them are there; another number of splits is of the parts that are there, in order of their numbers. */
+/* Folds of whole parts. The reference's 16 splits are of DFDC's 50 parts, by their numbers, whichever of them are there; another
+ * number of splits is of the parts that are there, in order of their numbers. */
 static um_status deal_parts(const um_store_content *c, int64_t splits, int *fold)
 {
     int n = c->manifest.n_videos, n_parts = 0;
@@ -94,7 +104,9 @@ static um_status deal_parts(const um_store_content *c, int64_t splits, int *fold
     bool reference = splits == DFDC_SPLITS && (n_parts == 0 || part[n_parts - 1] < DFDC_PARTS);
     um_status st = UM_OK;
     if (!reference && splits > n_parts)
-        st = UM_FAIL(UM_DATA, "%" PRId64 " splits of %d parts: some would be empty; use --by group --splits 5, or at most --splits %d", splits, n_parts, n_parts);
+        st = UM_FAIL(UM_DATA,
+                     "%" PRId64 " splits of %d parts: some would be empty; use --by group --splits 5, or at most --splits %d",
+                     splits, n_parts, n_parts);
     for (int i = 0; i < n && st == UM_OK; i++) {
         int number = c->manifest.video[i].part;
         const int *at = reference ? NULL : bsearch(&number, part, (size_t)n_parts, sizeof *part, by_number);
@@ -164,7 +176,8 @@ static um_status check_leaks(const um_store_content *c, const int *fold)
     for (int i = 0; i < c->manifest.n_videos; i++) {
         const um_manifest_video *v = &c->manifest.video[i];
         if (v->original < 0 || fold[i] == fold[v->original]) continue;
-        return UM_FAIL(UM_DATA, "leak: %s is in fold %d, its original %s in fold %d; use --by group", um_quote(v->path), fold[i], um_quote(c->manifest.video[v->original].path), fold[v->original]);
+        return UM_FAIL(UM_DATA, "leak: %s is in fold %d, its original %s in fold %d; use --by group", um_quote(v->path), fold[i],
+                       um_quote(c->manifest.video[v->original].path), fold[v->original]);
     }
     return UM_OK;
 }
@@ -176,7 +189,8 @@ static um_status check_sides(const fold_count *count, int64_t splits)
     for (int f = 0; f < splits; f++) {
         int64_t here = count[f].real_crops + count[f].fake_crops;
         if (here > 0 && here < all) continue;
-        return UM_FAIL(UM_DATA, "fold %d has %s crops: its %s side is empty; with few parts use --by group --splits 5", f, here == 0 ? "no" : "all the", here == 0 ? "hold-out" : "training");
+        return UM_FAIL(UM_DATA, "fold %d has %s crops: its %s side is empty; with few parts use --by group --splits 5", f,
+                       here == 0 ? "no" : "all the", here == 0 ? "hold-out" : "training");
     }
     return UM_OK;
 }
@@ -202,7 +216,8 @@ static um_status run(um_job_context *ctx, void *values)
     paired = calloc(n + 1, sizeof *paired);
     count = calloc((size_t)o->splits, sizeof *count);
     row = malloc((size_t)(c.n_entries + 1) * sizeof *row);
-    if (stem == NULL || fold == NULL || paired == NULL || count == NULL || row == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %zu videos", n));
+    if (stem == NULL || fold == NULL || paired == NULL || count == NULL || row == NULL)
+        UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %zu videos", n));
     for (size_t i = 0; i < n; i++) {
         stem[i] = stem_of(c.manifest.video[i].path);
         if (stem[i] == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %zu names", n));
@@ -224,7 +239,8 @@ static um_status run(um_job_context *ctx, void *values)
             *(fake ? &count[fold[i]].fake_crops : &count[fold[i]].real_crops) += 1;
         }
     }
-    if (n_rows == 0) UM_GOTO_PASS(st, UM_FAIL(UM_DATA, "the store %s holds no crops; run unmask preprocess on it first", um_quote(o->store)));
+    if (n_rows == 0)
+        UM_GOTO_PASS(st, UM_FAIL(UM_DATA, "the store %s holds no crops; run unmask preprocess on it first", um_quote(o->store)));
     UM_GOTO_PASS(st, check_sides(count, o->splits));
     um_rng r = um_rng_stream((uint64_t)o->seed, 1, 0, UM_RNG_FOLDS);
     for (int64_t i = n_rows - 1; i > 0; i--) {
@@ -246,7 +262,8 @@ static um_status run(um_job_context *ctx, void *values)
     UM_GOTO_PASS(st, um_output_end(&out, st));
     UM_GOTO_PASS(st, um_job_print("fold   reals   fakes  real crops  fake crops\n"));
     for (int f = 0; f < o->splits; f++)
-        UM_GOTO_PASS(st, um_job_print("%4d %7" PRId64 " %7" PRId64 " %11" PRId64 " %11" PRId64 "\n", f, count[f].reals, count[f].fakes, count[f].real_crops, count[f].fake_crops));
+        UM_GOTO_PASS(st, um_job_print("%4d %7" PRId64 " %7" PRId64 " %11" PRId64 " %11" PRId64 "\n", f, count[f].reals,
+                                      count[f].fakes, count[f].real_crops, count[f].fake_crops));
     um_log(UM_LOG_INFO, "%s: %" PRId64 " crops in %" PRId64 " folds", o->output, n_rows, o->splits);
 done:
     for (size_t i = 0; stem != NULL && i < n; i++) free(stem[i]);
@@ -264,9 +281,12 @@ const um_job um_job_folds = {
     .name = "folds",
     .usage = "folds --store DIR -o folds.csv [options]",
     .summary = "split a store's crops into folds for training and validation",
-    .details = "Writes CSV: video,file,label,original,frame,fold; video and original are file names without extension, file is <frame>_<face>.png, label 0 is real and 1 fake.\n"
-               "By part, fold i of 16 holds parts 3i..3i+2 and the last one parts 45..49, as in the reference; another number of splits divides the parts that are there, in order.\n"
-               "An original and its fakes are never in different folds: a leak is an error that names both. Two videos of one stem, or a fold whose hold-out or training side would be empty, are errors too.\n",
+    .details = "Writes CSV: video,file,label,original,frame,fold; video and original are file names without extension, file is "
+               "<frame>_<face>.png, label 0 is real and 1 fake.\n"
+               "By part, fold i of 16 holds parts 3i..3i+2 and the last one parts 45..49, as in the reference; another number of "
+               "splits divides the parts that are there, in order.\n"
+               "An original and its fakes are never in different folds: a leak is an error that names both. Two videos of one "
+               "stem, or a fold whose hold-out or training side would be empty, are errors too.\n",
     .options = options,
     .options_size = sizeof(folds_options),
     .min_operands = 0,

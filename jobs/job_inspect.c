@@ -23,13 +23,16 @@ static const um_opt options[] = {
     {"json", 0, UM_OPT_FLAG, offsetof(inspect_options, json), NULL, NULL, .help = "as JSON"},
     {"digest", 0, UM_OPT_FLAG, offsetof(inspect_options, digest), NULL, NULL,
      .help = "one line: SHA-256 of the content only, not of order, ranks, path, time or machine: equal digests, equal data sets"},
-    {"video", 0, UM_OPT_TEXT, offsetof(inspect_options, video), NULL, "ID", .help = "one video: its path in the store, its file name or its stem"},
-    {"png", 0, UM_OPT_TEXT, offsetof(inspect_options, png), NULL, "OUTDIR", .help = "with --video: write its crops with landmarks drawn in, its masks, and sheet.png with both side by side"},
+    {"video", 0, UM_OPT_TEXT, offsetof(inspect_options, video), NULL, "ID",
+     .help = "one video: its path in the store, its file name or its stem"},
+    {"png", 0, UM_OPT_TEXT, offsetof(inspect_options, png), NULL, "OUTDIR",
+     .help = "with --video: write its crops with landmarks drawn in, its masks, and sheet.png with both side by side"},
     {NULL},
 };
 
 typedef struct summary {
-    int64_t by_status[STATUSES], by_label[3], entries, crops, masks, landmarks, image_bytes, mask_bytes, frames_wanted, frames_given, faces_found, faces_dropped;
+    int64_t by_status[STATUSES], by_label[3], entries, crops, masks, landmarks, image_bytes, mask_bytes, frames_wanted,
+        frames_given, faces_found, faces_dropped;
     int64_t stage_units[UM_STAGES];
 } summary;
 
@@ -62,22 +65,30 @@ static um_status print_text(const um_store_content *c, const summary *s)
 {
     UM_PASS(um_job_print("store      %s\nmade from  %s\n", um_quote(c->dir), um_quote(c->manifest.root)));
     UM_PASS(um_job_print("config     %s\n", c->config));
-    UM_PASS(um_job_print("videos     %d in %d parts: %" PRId64 " real, %" PRId64 " fake, %" PRId64 " of unknown label\n", c->manifest.n_videos, c->manifest.n_parts, s->by_label[UM_LABEL_REAL], s->by_label[UM_LABEL_FAKE],
+    UM_PASS(um_job_print("videos     %d in %d parts: %" PRId64 " real, %" PRId64 " fake, %" PRId64 " of unknown label\n",
+                         c->manifest.n_videos, c->manifest.n_parts, s->by_label[UM_LABEL_REAL], s->by_label[UM_LABEL_FAKE],
                          s->by_label[UM_LABEL_UNKNOWN]));
     UM_PASS(um_job_print("units      %d originals with their fakes;", c->manifest.n_units));
     for (int k = 0; k < UM_STAGES; k++) UM_PASS(um_job_print(" %s %" PRId64, um_stage_name[k], s->stage_units[k]));
     UM_PASS(um_job_print(" done\nframes     %" PRId64 " of %" PRId64 " wanted\n", s->frames_given, s->frames_wanted));
-    UM_PASS(um_job_print("faces      %" PRId64 " found in originals, %" PRId64 " dropped (--max-faces, or nothing to cut)\n", s->faces_found, s->faces_dropped));
-    UM_PASS(um_job_print("crops      %" PRId64 " (%.1f MB), landmarks on %" PRId64 " of originals, masks %" PRId64 " (%.1f MB)\n", s->crops, (double)s->image_bytes / 1e6, s->landmarks, s->masks, (double)s->mask_bytes / 1e6));
-    UM_PASS(um_job_print("shards     %" PRId64 "; %" PRId64 " files of killed runs, %" PRId64 " damaged journal ends\n\nstatus              videos\n", c->n_shards, c->n_unreferenced, c->n_journal_damaged));
+    UM_PASS(um_job_print("faces      %" PRId64 " found in originals, %" PRId64 " dropped (--max-faces, or nothing to cut)\n",
+                         s->faces_found, s->faces_dropped));
+    UM_PASS(um_job_print("crops      %" PRId64 " (%.1f MB), landmarks on %" PRId64 " of originals, masks %" PRId64 " (%.1f MB)\n",
+                         s->crops, (double)s->image_bytes / 1e6, s->landmarks, s->masks, (double)s->mask_bytes / 1e6));
+    UM_PASS(um_job_print("shards     %" PRId64 "; %" PRId64 " files of killed runs, %" PRId64
+                         " damaged journal ends\n\nstatus              videos\n",
+                         c->n_shards, c->n_unreferenced, c->n_journal_damaged));
     for (int i = 0; i < STATUSES; i++)
-        if (s->by_status[i] > 0) UM_PASS(um_job_print("%-18s %7" PRId64 "  %s\n", um_status_name((um_status)i), s->by_status[i], um_status_text((um_status)i)));
+        if (s->by_status[i] > 0)
+            UM_PASS(um_job_print("%-18s %7" PRId64 "  %s\n", um_status_name((um_status)i), s->by_status[i],
+                                 um_status_text((um_status)i)));
     int shown = 0;
     for (int i = 0; i < c->manifest.n_videos; i++) {
         if (c->video[i].status == UM_OK || c->video[i].status == UM_PENDING || *c->message[i] == 0) continue;
         if (shown == 0) UM_PASS(um_job_print("\n"));
         if (++shown > 20) continue;
-        UM_PASS(um_job_print("%s: %s: %s\n", um_quote(c->manifest.video[i].path), um_status_name((um_status)c->video[i].status), c->message[i]));
+        UM_PASS(um_job_print("%s: %s: %s\n", um_quote(c->manifest.video[i].path), um_status_name((um_status)c->video[i].status),
+                             c->message[i]));
     }
     if (shown > 20) UM_PASS(um_job_print("... and %d more (--json lists all)\n", shown - 20));
     return UM_OK;
@@ -92,10 +103,14 @@ static um_status print_json(const um_store_content *c, const summary *s)
     UM_GOTO_PASS(st, um_buf_add_json(&b, c->dir));
     UM_GOTO_PASS(st, um_buf_add_str(&b, ", \"root\": "));
     UM_GOTO_PASS(st, um_buf_add_json(&b, c->manifest.root));
-    UM_GOTO_PASS(st, um_buf_printf(&b, ", \"config\": %s, \"parts\": %d, \"units\": %d, \"units_done\": %" PRId64 ", \"faces\": %" PRId64 ", \"crops\": %" PRId64 ", \"landmarks\": %" PRId64 ", \"masks\": %" PRId64
-                                   ", \"image_bytes\": %" PRId64 ", \"mask_bytes\": %" PRId64 ", \"shards\": %" PRId64 ", \"unreferenced_files\": %" PRId64 ", \"damaged_journals\": %" PRId64 ", \"status\": {",
-                                   c->config, c->manifest.n_parts, c->manifest.n_units, c->n_units_done, s->entries, s->crops, s->landmarks, s->masks, s->image_bytes, s->mask_bytes, c->n_shards, c->n_unreferenced,
-                                   c->n_journal_damaged));
+    UM_GOTO_PASS(
+        st, um_buf_printf(&b,
+                          ", \"config\": %s, \"parts\": %d, \"units\": %d, \"units_done\": %" PRId64 ", \"faces\": %" PRId64
+                          ", \"crops\": %" PRId64 ", \"landmarks\": %" PRId64 ", \"masks\": %" PRId64 ", \"image_bytes\": %" PRId64
+                          ", \"mask_bytes\": %" PRId64 ", \"shards\": %" PRId64 ", \"unreferenced_files\": %" PRId64
+                          ", \"damaged_journals\": %" PRId64 ", \"status\": {",
+                          c->config, c->manifest.n_parts, c->manifest.n_units, c->n_units_done, s->entries, s->crops, s->landmarks,
+                          s->masks, s->image_bytes, s->mask_bytes, c->n_shards, c->n_unreferenced, c->n_journal_damaged));
     for (int i = 0; i < STATUSES; i++) {
         if (s->by_status[i] == 0) continue;
         UM_GOTO_PASS(st, um_buf_printf(&b, "%s\"%s\": %" PRId64, first ? "" : ", ", um_status_name((um_status)i), s->by_status[i]));
@@ -112,8 +127,12 @@ static um_status print_json(const um_store_content *c, const summary *s)
         UM_GOTO_PASS(st, m->original >= 0 ? um_buf_add_json(&b, c->manifest.video[m->original].path) : um_buf_add_str(&b, "null"));
         UM_GOTO_PASS(st, um_buf_printf(&b, ", \"status\": \"%s\", \"message\": ", um_status_name((um_status)v->status)));
         UM_GOTO_PASS(st, um_buf_add_json(&b, c->message[i]));
-        UM_GOTO_PASS(st, um_buf_printf(&b, ", \"width\": %d, \"height\": %d, \"rotation\": %d, \"fps\": %.6g, \"frames\": %" PRId64 ", \"frames_wanted\": %d, \"frames_given\": %d, \"frames_damaged\": %d, \"faces\": %" PRId64 "}",
-                                       v->width_px, v->height_px, v->rotation_deg, v->fps, v->n_frames, v->frames_wanted, v->frames_given, v->frames_damaged, c->first_entry[i + 1] - c->first_entry[i]));
+        UM_GOTO_PASS(st,
+                     um_buf_printf(&b,
+                                   ", \"width\": %d, \"height\": %d, \"rotation\": %d, \"fps\": %.6g, \"frames\": %" PRId64
+                                   ", \"frames_wanted\": %d, \"frames_given\": %d, \"frames_damaged\": %d, \"faces\": %" PRId64 "}",
+                                   v->width_px, v->height_px, v->rotation_deg, v->fps, v->n_frames, v->frames_wanted,
+                                   v->frames_given, v->frames_damaged, c->first_entry[i + 1] - c->first_entry[i]));
     }
     UM_GOTO_PASS(st, um_buf_add_str(&b, "\n]}\n"));
     st = um_job_print("%s", (char *)b.data);
@@ -159,7 +178,8 @@ static const um_store_entry *original_entry(const um_store_content *c, const um_
     return NULL;
 }
 
-/* OUTDIR/<frame>_<face>.png, <frame>_<face>_diff.png, and sheet.png: per face the original's crop (for a fake), the crop with landmarks, the mask. */
+/* OUTDIR/<frame>_<face>.png, <frame>_<face>_diff.png, and sheet.png: per face the original's crop (for a fake), the crop with
+ * landmarks, the mask. */
 static um_status write_pictures(const um_job_context *ctx, const um_store_content *c, int video, const char *dir)
 {
     static const uint8_t RED[3] = {255, 40, 40};
@@ -169,7 +189,8 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
     char caption[3 * SHEET_ROWS][48], name[64];
     const char *captions[3 * SHEET_ROWS];
     int n_sheet = 0, rows = 0, columns = c->manifest.video[video].original >= 0 ? 3 : 1;
-    int64_t n = 0, first = c->first_entry[video], last = c->first_entry[video + 1], every = (last - first + SHEET_ROWS - 1) / SHEET_ROWS;
+    int64_t n = 0, first = c->first_entry[video], last = c->first_entry[video + 1],
+            every = (last - first + SHEET_ROWS - 1) / SHEET_ROWS;
     um_status st = codec == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for a codec") : um_vfs_mkdir(ctx->vfs, dir);
     if (st != UM_OK) goto done;
     for (int64_t i = first; i < last; i++) {
@@ -182,12 +203,14 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
             snprintf(caption[n_sheet], sizeof caption[0], "original %" PRId64 "_%d", e->frame, e->face);
             UM_GOTO_PASS(st, load(c, codec, &o->image, 3, &sheet_image[n_sheet++]));
         }
-        for (int k = 0; k < 5 && e->has_landmarks != 0; k++) um_draw_disc(&img, e->point[k][0], e->point[k][1], 2 + img.width_px / 120, RED);
+        for (int k = 0; k < 5 && e->has_landmarks != 0; k++)
+            um_draw_disc(&img, e->point[k][0], e->point[k][1], 2 + img.width_px / 120, RED);
         snprintf(name, sizeof name, "%" PRId64 "_%d.png", e->frame, e->face);
         UM_GOTO_PASS(st, save(ctx, codec, &img, dir, name));
         n++;
         if (on_sheet) {
-            snprintf(caption[n_sheet], sizeof caption[0], "%s %" PRId64 "_%d p %.3f", o != NULL ? "fake" : "crop", e->frame, e->face, (double)e->probability);
+            snprintf(caption[n_sheet], sizeof caption[0], "%s %" PRId64 "_%d p %.3f", o != NULL ? "fake" : "crop", e->frame,
+                     e->face, (double)e->probability);
             UM_GOTO_PASS(st, um_image_copy(&img, &sheet_image[n_sheet]));
             n_sheet++;
         }
@@ -226,16 +249,24 @@ static um_status one_video(const um_job_context *ctx, const inspect_options *o, 
     if (i < 0) return UM_FAIL(UM_USAGE, "several videos are called %s; give the path in the store", um_quote(o->video));
     const um_manifest_video *m = &c->manifest.video[i];
     const um_store_video *v = &c->video[i];
-    UM_PASS(um_job_print("%s: %s%s%s, %s%s%s, %dx%d rotated by %d, %.3g frames/s, %d of %d frames (%d damaged)\n", um_quote(m->path), um_status_name((um_status)v->status), *c->message[i] != 0 ? ": " : "", c->message[i],
-                         m->label == UM_LABEL_FAKE ? "fake of " : m->label == UM_LABEL_REAL ? "real" : "of unknown label", m->label == UM_LABEL_FAKE ? (m->original >= 0 ? c->manifest.video[m->original].path : m->original_name) : "", "",
-                         v->width_px, v->height_px, v->rotation_deg, v->fps, v->frames_given, v->frames_wanted, v->frames_damaged));
-    UM_PASS(um_job_print(" frame   time_s face  probability  box                                      crop                 image   mask  changed\n"));
+    UM_PASS(
+        um_job_print("%s: %s%s%s, %s%s%s, %dx%d rotated by %d, %.3g frames/s, %d of %d frames (%d damaged)\n", um_quote(m->path),
+                     um_status_name((um_status)v->status), *c->message[i] != 0 ? ": " : "", c->message[i],
+                     m->label == UM_LABEL_FAKE   ? "fake of "
+                     : m->label == UM_LABEL_REAL ? "real"
+                                                 : "of unknown label",
+                     m->label == UM_LABEL_FAKE ? (m->original >= 0 ? c->manifest.video[m->original].path : m->original_name) : "",
+                     "", v->width_px, v->height_px, v->rotation_deg, v->fps, v->frames_given, v->frames_wanted, v->frames_damaged));
+    UM_PASS(um_job_print(" frame   time_s face  probability  box                                      crop                 image   "
+                         "mask  changed\n"));
     for (int64_t k = c->first_entry[i]; k < c->first_entry[i + 1]; k++) {
         const um_store_entry *e = &c->entry[k];
         char box[48], rect[32];
-        snprintf(box, sizeof box, "%.1f,%.1f,%.1f,%.1f", (double)e->box[0], (double)e->box[1], (double)e->box[2], (double)e->box[3]);
+        snprintf(box, sizeof box, "%.1f,%.1f,%.1f,%.1f", (double)e->box[0], (double)e->box[1], (double)e->box[2],
+                 (double)e->box[3]);
         snprintf(rect, sizeof rect, "%d,%d,%d,%d", e->rect[0], e->rect[1], e->rect[2], e->rect[3]);
-        UM_PASS(um_job_print("%6" PRId64 " %8.3f %4d  %11.6f  %-40s %-20s %6u %6u %8d\n", e->frame, e->time_s, e->face, (double)e->probability, box, rect, e->image.shard >= 0 ? e->image.bytes : 0,
+        UM_PASS(um_job_print("%6" PRId64 " %8.3f %4d  %11.6f  %-40s %-20s %6u %6u %8d\n", e->frame, e->time_s, e->face,
+                             (double)e->probability, box, rect, e->image.shard >= 0 ? e->image.bytes : 0,
                              e->mask.shard >= 0 ? e->mask.bytes : 0, e->changed_px));
     }
     return o->png != NULL ? write_pictures(ctx, c, i, o->png) : UM_OK;
@@ -254,9 +285,11 @@ static um_status inspect_file(um_job_context *ctx, const inspect_options *o, con
     if (o->digest)
         st = um_job_print("%s\n", fingerprint);
     else if (o->json)
-        st = um_job_print("{\"kind\": \"detector\", \"tensors\": %d, \"numbers\": %" PRId64 ", \"fingerprint\": \"%s\"}\n", UM_MTCNN_TENSORS, n, fingerprint);
+        st = um_job_print("{\"kind\": \"detector\", \"tensors\": %d, \"numbers\": %" PRId64 ", \"fingerprint\": \"%s\"}\n",
+                          UM_MTCNN_TENSORS, n, fingerprint);
     else
-        st = um_job_print("%s: detector (MTCNN), %d tensors, %" PRId64 " numbers, fingerprint %s\n", um_quote(path), UM_MTCNN_TENSORS, n, fingerprint);
+        st = um_job_print("%s: detector (MTCNN), %d tensors, %" PRId64 " numbers, fingerprint %s\n", um_quote(path),
+                          UM_MTCNN_TENSORS, n, fingerprint);
     um_mtcnn_weights_release(&w);
     return st;
 }
@@ -269,7 +302,8 @@ static um_status run(um_job_context *ctx, void *values)
     um_store_content c;
     summary sum;
     char hex[65];
-    if (o->png != NULL && o->video == NULL) return UM_FAIL(UM_USAGE, "--png wants --video ID: the pictures of one video are written");
+    if (o->png != NULL && o->video == NULL)
+        return UM_FAIL(UM_USAGE, "--png wants --video ID: the pictures of one video are written");
     if (stat(path, &s) == 0 && S_ISREG(s.st_mode)) return inspect_file(ctx, o, path);
     UM_PASS(um_store_load(ctx->vfs, path, true, &c));
     um_status st;

@@ -29,23 +29,37 @@ typedef struct preprocess_options {
 
 static const um_opt options[] = {
     {"store", 0, UM_OPT_TEXT, FIELD(store), NULL, "DIR", .flags = UM_OPT_REQUIRED, .help = "the store to make or to continue"},
-    {"detector", 0, UM_OPT_TEXT, FIELD(detector), NULL, "FILE", .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
-    {"frames", 0, UM_OPT_FRAMES, FIELD(frames), "every:10:320", "SPEC", .flags = UM_OPT_FROZEN, .help = "frames to use: every:10, every:10:320 (below 320), spread:32 or all"},
-    {"max-faces", 0, UM_OPT_INT, FIELD(max_faces), "2", "N", 1, 1000, .flags = UM_OPT_FROZEN, .help = "at most this many faces a frame, the largest; what is dropped is counted"},
-    {"thresholds", 0, UM_OPT_REALS3, FIELD(thresholds), ".85,.95,.95", "P,R,O", 0, 1, .flags = UM_OPT_FROZEN, .help = "least probability after the detector's three nets"},
+    {"detector", 0, UM_OPT_TEXT, FIELD(detector), NULL, "FILE",
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+    {"frames", 0, UM_OPT_FRAMES, FIELD(frames), "every:10:320", "SPEC", .flags = UM_OPT_FROZEN,
+     .help = "frames to use: every:10, every:10:320 (below 320), spread:32 or all"},
+    {"max-faces", 0, UM_OPT_INT, FIELD(max_faces), "2", "N", 1, 1000, .flags = UM_OPT_FROZEN,
+     .help = "at most this many faces a frame, the largest; what is dropped is counted"},
+    {"thresholds", 0, UM_OPT_REALS3, FIELD(thresholds), ".85,.95,.95", "P,R,O", 0, 1, .flags = UM_OPT_FROZEN,
+     .help = "least probability after the detector's three nets"},
     {"scale", 0, UM_OPT_REAL, FIELD(scale), "auto", "auto|FACTOR", 0.01, 8, .choices = "auto", .flags = UM_OPT_FROZEN,
-     .help = "factor by which frames are scaled before the search; auto: by the wider side, <300 px 2, >1000 px 0.5, >1900 px 0.33, else 1"},
-    {"stages", 0, UM_OPT_SET, FIELD(stages), "detect,crops,landmarks,masks", NULL, .choices = "detect|crops|landmarks|masks", .help = "what to do in this run; what a stage needs from an earlier one is taken from the store"},
-    {"crop-format", 0, UM_OPT_CHOICE, FIELD(crop_format), "png", NULL, .choices = "png|jpeg|raw", .flags = UM_OPT_FROZEN, .help = "how crops are stored; jpeg is lossy"},
-    {"jpeg-quality", 0, UM_OPT_INT, FIELD(jpeg_quality), "95", "1..100", 1, 100, .flags = UM_OPT_FROZEN, .help = "with --crop-format jpeg"},
+     .help = "factor by which frames are scaled before the search; auto: by the wider side, <300 px 2, >1000 px 0.5, >1900 px "
+             "0.33, else 1"},
+    {"stages", 0, UM_OPT_SET, FIELD(stages), "detect,crops,landmarks,masks", NULL, .choices = "detect|crops|landmarks|masks",
+     .help = "what to do in this run; what a stage needs from an earlier one is taken from the store"},
+    {"crop-format", 0, UM_OPT_CHOICE, FIELD(crop_format), "png", NULL, .choices = "png|jpeg|raw", .flags = UM_OPT_FROZEN,
+     .help = "how crops are stored; jpeg is lossy"},
+    {"jpeg-quality", 0, UM_OPT_INT, FIELD(jpeg_quality), "95", "1..100", 1, 100, .flags = UM_OPT_FROZEN,
+     .help = "with --crop-format jpeg"},
     {"limit", 0, UM_OPT_INT, FIELD(limit), "0", "N", 0, 1e9, .help = "only the first N originals with their fakes; 0 is all"},
     {"fresh", 0, UM_OPT_FLAG, FIELD(fresh), NULL, NULL, .help = "start over: remove what the store holds"},
-    {"max-bad", 0, UM_OPT_REAL, FIELD(max_bad), "100", "PERCENT", 0, 100, .help = "exit with 3 when more than this share of the videos failed"},
-    {"poison-after", 0, UM_OPT_INT, FIELD(poison_after), "0", "N", 0, 1000, .help = "skip a unit that was in hand at N unexplained deaths of a rank; 0: never (recorded crashes count twice always)"},
-    {"store.seal_mb", 0, UM_OPT_INT, FIELD(seal_mb), "256", "MB", 1, 65536, .flags = UM_OPT_SET_ONLY, .help = "seal shards at this size"},
-    {"store.seal_s", 0, UM_OPT_REAL, FIELD(seal_s), "30", "SECONDS", 0, 86400, .flags = UM_OPT_SET_ONLY, .help = "seal shards at this age: what a kill can cost"},
-    {"store.ignore_space", 0, UM_OPT_FLAG, FIELD(ignore_space), NULL, NULL, .flags = UM_OPT_SET_ONLY, .help = "start even if the disk looks too small"},
-    {"unit.memory_mb", 0, UM_OPT_INT, FIELD(unit_mb), "2048", "MB", 16, 1 << 20, .flags = UM_OPT_SET_ONLY, .help = "memory one original and its fakes may take in a rank"},
+    {"max-bad", 0, UM_OPT_REAL, FIELD(max_bad), "100", "PERCENT", 0, 100,
+     .help = "exit with 3 when more than this share of the videos failed"},
+    {"poison-after", 0, UM_OPT_INT, FIELD(poison_after), "0", "N", 0, 1000,
+     .help = "skip a unit that was in hand at N unexplained deaths of a rank; 0: never (recorded crashes count twice always)"},
+    {"store.seal_mb", 0, UM_OPT_INT, FIELD(seal_mb), "256", "MB", 1, 65536, .flags = UM_OPT_SET_ONLY,
+     .help = "seal shards at this size"},
+    {"store.seal_s", 0, UM_OPT_REAL, FIELD(seal_s), "30", "SECONDS", 0, 86400, .flags = UM_OPT_SET_ONLY,
+     .help = "seal shards at this age: what a kill can cost"},
+    {"store.ignore_space", 0, UM_OPT_FLAG, FIELD(ignore_space), NULL, NULL, .flags = UM_OPT_SET_ONLY,
+     .help = "start even if the disk looks too small"},
+    {"unit.memory_mb", 0, UM_OPT_INT, FIELD(unit_mb), "2048", "MB", 16, 1 << 20, .flags = UM_OPT_SET_ONLY,
+     .help = "memory one original and its fakes may take in a rank"},
     UM_DECODER_ROWS,
     {NULL},
 };
@@ -69,7 +83,10 @@ typedef struct preprocess_run {
     double start_s;
 } preprocess_run;
 
-static unsigned needed(const preprocess_run *r, int64_t unit) { return r->o->stages & ~r->state[unit].stages; }
+static unsigned needed(const preprocess_run *r, int64_t unit)
+{
+    return r->o->stages & ~r->state[unit].stages;
+}
 
 /* A stage can only be done with what it stands on, from this run or an earlier one. */
 static um_status check_stages(const preprocess_run *r)
@@ -79,7 +96,8 @@ static um_status check_stages(const preprocess_run *r)
         for (int s = 0; s < UM_STAGES; s++) {
             unsigned there = r->state[i].stages | r->o->stages;
             if ((needed(r, i) & (1u << s)) == 0 || (there & stands_on[s]) == stands_on[s]) continue;
-            return UM_FAIL(UM_CONFIG, "stage %s needs stage %s first: %s has not been through it (add it to --stages)", um_stage_name[s], s == UM_STAGE_CROPS ? "detect" : "crops",
+            return UM_FAIL(UM_CONFIG, "stage %s needs stage %s first: %s has not been through it (add it to --stages)",
+                           um_stage_name[s], s == UM_STAGE_CROPS ? "detect" : "crops",
                            um_quote(r->manifest.video[r->manifest.unit_video[r->manifest.unit[i].first]].path));
         }
     return UM_OK;
@@ -104,12 +122,15 @@ static um_status frozen_config(const preprocess_run *r, um_buf *out)
 
 /* ---- the beginning: what there is to do ---- */
 
-/* Rough: 30 frames of a ten-second clip, one face each, of 400x400 px, a mask for fakes. Measured sizes are in docs/format.md. */
+/* Rough: 30 frames of a ten-second clip, one face each, of 400x400 px, a mask for fakes. */
 static int64_t estimate_bytes(const preprocess_run *r)
 {
     const preprocess_options *o = r->o;
     static const int64_t CLIP_FRAMES = 300, CROP_BYTES[] = {200 << 10, 40 << 10, 480 << 10}, MASK_BYTES = 50 << 10, ROW_BYTES = 512;
-    int64_t crop = CROP_BYTES[strcmp(o->crop_format, "png") == 0 ? 0 : strcmp(o->crop_format, "jpeg") == 0 ? 1 : 2], bytes = 0, frames = um_frames_count(&o->frames, CLIP_FRAMES);
+    int64_t crop = CROP_BYTES[strcmp(o->crop_format, "png") == 0    ? 0
+                              : strcmp(o->crop_format, "jpeg") == 0 ? 1
+                                                                    : 2],
+            bytes = 0, frames = um_frames_count(&o->frames, CLIP_FRAMES);
     for (int64_t i = 0; i < r->n_todo; i++) {
         int64_t n = r->manifest.unit[r->todo[i]].n;
         unsigned need = needed(r, r->todo[i]);
@@ -126,9 +147,12 @@ static um_status check_space(const preprocess_run *r)
     int64_t want = estimate_bytes(r);
     if (statvfs(r->o->store, &v) != 0) return UM_OK;
     double free_bytes = (double)v.f_bavail * (double)v.f_frsize;
-    um_log(UM_LOG_INFO, "space: about %.1f GB will be written (one face a frame of 400x400 px assumed), %.1f GB are free", (double)want / 1e9, free_bytes / 1e9);
+    um_log(UM_LOG_INFO, "space: about %.1f GB will be written (one face a frame of 400x400 px assumed), %.1f GB are free",
+           (double)want / 1e9, free_bytes / 1e9);
     if ((double)want > free_bytes && !r->o->ignore_space)
-        return UM_FAIL(UM_IO, "about %.1f GB will be written but only %.1f GB are free at %s; free some, choose --crop-format jpeg or fewer frames, or start all the same with --set store.ignore_space=true",
+        return UM_FAIL(UM_IO,
+                       "about %.1f GB will be written but only %.1f GB are free at %s; free some, choose --crop-format jpeg or "
+                       "fewer frames, or start all the same with --set store.ignore_space=true",
                        (double)want / 1e9, free_bytes / 1e9, um_quote(r->o->store));
     return UM_OK;
 }
@@ -148,7 +172,10 @@ static um_status load_states(preprocess_run *r)
     }
     UM_PASS(st);
     for (int64_t i = 0; i < c.manifest.n_units; i++) other = other || c.state[i].stages != 0;
-    if (other) st = UM_FAIL(UM_DATA, "the store %s holds other videos (it was made from %s); name another --store, or --fresh to start over", um_quote(r->o->store), um_quote(c.manifest.root));
+    if (other)
+        st = UM_FAIL(UM_DATA,
+                     "the store %s holds other videos (it was made from %s); name another --store, or --fresh to start over",
+                     um_quote(r->o->store), um_quote(c.manifest.root));
     um_store_content_release(&c);
     return st;
 }
@@ -167,7 +194,8 @@ static um_status prepare(preprocess_run *r, um_buf *config, um_buf *manifest_tex
     return um_manifest_write(&r->manifest, manifest_text);
 }
 
-/* Ships rank 0's manifest and states to all, so that every rank sees the same units whatever its file system shows it. Collective. */
+/* Ships rank 0's manifest and states to all, so that every rank sees the same units whatever its file system shows it. Collective.
+ */
 static um_status ship(preprocess_run *r, um_buf *text)
 {
     um_world *w = &r->ctx->world;
@@ -194,7 +222,8 @@ static um_status ship(preprocess_run *r, um_buf *text)
     return UM_OK;
 }
 
-/* POISON: recorded evidence twice, or more unexplained deaths than the user allows. Such a unit is given its rows by rank 0 and no processing. */
+/* POISON: recorded evidence twice, or more unexplained deaths than the user allows. Such a unit is given its rows by rank 0 and no
+ * processing. */
 static bool poisoned(const preprocess_run *r, int64_t unit)
 {
     const um_store_state *s = &r->state[unit];
@@ -206,15 +235,18 @@ static um_status write_poison(preprocess_run *r, um_store_writer *w, int64_t uni
     const um_manifest_unit *u = &r->manifest.unit[unit];
     unsigned need = needed(r, unit);
     char message[160];
-    snprintf(message, sizeof message, "in hand at %d recorded crashes (last: signal %d) and %d unexplained ends of earlier runs; --fresh tries it again", r->state[unit].strikes, r->state[unit].strike_signal,
-             r->state[unit].starts);
+    snprintf(message, sizeof message,
+             "in hand at %d recorded crashes (last: signal %d) and %d unexplained ends of earlier runs; --fresh tries it again",
+             r->state[unit].strikes, r->state[unit].strike_signal, r->state[unit].starts);
     UM_PASS(um_store_begin(w, u->key));
     for (int i = 0; i < u->n; i++) {
         const um_manifest_video *v = &r->manifest.video[r->manifest.unit_video[u->first + i]];
         um_store_video row = {.video = v->id, .status = UM_POISON, .n_frames = -1};
-        UM_PASS(um_store_add_video(w, i == 0 && (need & (1u << UM_STAGE_DETECT)) != 0 ? UM_STAGE_DETECT : UM_STAGE_CROPS, &row, message));
+        UM_PASS(um_store_add_video(w, i == 0 && (need & (1u << UM_STAGE_DETECT)) != 0 ? UM_STAGE_DETECT : UM_STAGE_CROPS, &row,
+                                   message));
     }
-    um_log(UM_LOG_WARN, "%s and its fakes are skipped: %s", um_quote(r->manifest.video[r->manifest.unit_video[u->first]].path), message);
+    um_log(UM_LOG_WARN, "%s and its fakes are skipped: %s", um_quote(r->manifest.video[r->manifest.unit_video[u->first]].path),
+           message);
     return um_store_end(w, need);
 }
 
@@ -228,7 +260,9 @@ static um_status list_todo(preprocess_run *r, int64_t **cost)
     for (int64_t i = 0; i < n; i++) {
         if (needed(r, i) == 0 || poisoned(r, i)) continue;
         r->todo[r->n_todo] = i;
-        (*cost)[r->n_todo] = r->state[i].starts > 0 || r->state[i].strikes > 0 ? 0 : r->manifest.unit[i].cost; /* the queue sorts by cost, largest first */
+        (*cost)[r->n_todo] = r->state[i].starts > 0 || r->state[i].strikes > 0
+                                 ? 0
+                                 : r->manifest.unit[i].cost; /* the queue sorts by cost, largest first */
         r->n_todo++;
         r->work_todo += r->manifest.unit[i].cost;
         r->videos_todo += r->manifest.unit[i].n;
@@ -250,7 +284,8 @@ static um_status load_stored(preprocess_run *r)
     int s = 0;
     for (int i = 0; i < r->manifest.n_videos; i++) {
         while (s < r->stored.manifest.n_videos && strcmp(r->stored.manifest.video[s].path, r->manifest.video[i].path) < 0) s++;
-        r->stored_video[i] = s < r->stored.manifest.n_videos && strcmp(r->stored.manifest.video[s].path, r->manifest.video[i].path) == 0 ? s : -1;
+        r->stored_video[i] =
+            s < r->stored.manifest.n_videos && strcmp(r->stored.manifest.video[s].path, r->manifest.video[i].path) == 0 ? s : -1;
     }
     r->p.stored = &r->stored;
     r->p.stored_video = r->stored_video;
@@ -268,7 +303,8 @@ static void between(void *user)
     char words[96];
     um_queue_progress(r->queue, &units, &work, &videos, &bad);
     double elapsed = um_clock_s() - r->start_s;
-    snprintf(words, sizeof words, "%" PRId64 " of %" PRId64 " videos, %" PRId64 " bad, %.1f videos/s", videos, r->videos_todo, bad, elapsed > 0 ? (double)videos / elapsed : 0);
+    snprintf(words, sizeof words, "%" PRId64 " of %" PRId64 " videos, %" PRId64 " bad, %.1f videos/s", videos, r->videos_todo, bad,
+             elapsed > 0 ? (double)videos / elapsed : 0);
     um_progress_show(&r->progress, words, work, r->work_todo, false);
 }
 
@@ -280,7 +316,9 @@ static um_status open_workers(preprocess_run *r)
     p->frames = o->frames;
     p->thresholds = (um_thresholds){o->thresholds[0], o->thresholds[1], o->thresholds[2]};
     p->max_faces = (int)o->max_faces;
-    p->format = strcmp(o->crop_format, "png") == 0 ? UM_CODEC_PNG : strcmp(o->crop_format, "jpeg") == 0 ? UM_CODEC_JPEG : UM_CODEC_RAW;
+    p->format = strcmp(o->crop_format, "png") == 0    ? UM_CODEC_PNG
+                : strcmp(o->crop_format, "jpeg") == 0 ? UM_CODEC_JPEG
+                                                      : UM_CODEC_RAW;
     p->jpeg_quality = (int)o->jpeg_quality;
     p->unit_bytes = o->unit_mb << 20;
     p->decoder = r->ctx->decoder;
@@ -323,20 +361,27 @@ static um_status report_times(preprocess_run *r, const um_queue_stats *q, double
 {
     um_world *w = &r->ctx->world;
     const um_preprocess_times *t = &r->p.times;
-    double sum[8] = {t->decode_wait, t->detect, t->encode, t->landmarks, t->masks, t->store, q->waited_s, work_s}, worst = q->longest_gap_s;
-    int64_t all[9] = {r->p.counts.videos, r->p.counts.bad, r->p.counts.frames, r->p.counts.faces, r->p.counts.crops, r->p.counts.masks, r->p.counts.landmarks, r->p.counts.dropped, q->units_taken};
+    double sum[8] = {t->decode_wait, t->detect, t->encode, t->landmarks, t->masks, t->store, q->waited_s, work_s},
+           worst = q->longest_gap_s;
+    int64_t all[9] = {r->p.counts.videos, r->p.counts.bad,       r->p.counts.frames,  r->p.counts.faces, r->p.counts.crops,
+                      r->p.counts.masks,  r->p.counts.landmarks, r->p.counts.dropped, q->units_taken};
     um_world_sum_f64(w, sum, 8);
     um_world_max_f64(w, &worst, 1);
     um_world_sum_i64(w, all, 9);
     if (w->rank > 0) return UM_OK;
     char span[24];
     um_clock_span(work_s, span);
-    um_log(UM_LOG_INFO, "this run: %" PRId64 " videos in %s on %d ranks, %.2f videos/s; %" PRId64 " frames searched, %" PRId64 " faces (%" PRId64 " dropped by --max-faces or without area), %" PRId64 " crops, %" PRId64
-           " landmarks, %" PRId64 " masks", all[0], span, w->size, work_s > 0 ? (double)all[0] / work_s : 0, all[2], all[3], all[7], all[4], all[6], all[5]);
+    um_log(UM_LOG_INFO,
+           "this run: %" PRId64 " videos in %s on %d ranks, %.2f videos/s; %" PRId64 " frames searched, %" PRId64 " faces (%" PRId64
+           " dropped by --max-faces or without area), %" PRId64 " crops, %" PRId64 " landmarks, %" PRId64 " masks",
+           all[0], span, w->size, work_s > 0 ? (double)all[0] / work_s : 0, all[2], all[3], all[7], all[4], all[6], all[5]);
     if (sum[7] > 0)
-        um_log(UM_LOG_INFO, "where the ranks' time went: waiting for frames %.0f %%, detection %.0f %%, encoding %.0f %%, landmarks %.0f %%, masks %.0f %%, store %.0f %%, waiting for work %.0f %%; %" PRId64
-               " units moved between ranks, longest time without an answer %.0f ms", 100 * sum[0] / sum[7], 100 * sum[1] / sum[7], 100 * sum[2] / sum[7], 100 * sum[3] / sum[7], 100 * sum[4] / sum[7], 100 * sum[5] / sum[7],
-               100 * sum[6] / sum[7], all[8], 1e3 * worst);
+        um_log(UM_LOG_INFO,
+               "where the ranks' time went: waiting for frames %.0f %%, detection %.0f %%, encoding %.0f %%, landmarks %.0f %%, "
+               "masks %.0f %%, store %.0f %%, waiting for work %.0f %%; %" PRId64
+               " units moved between ranks, longest time without an answer %.0f ms",
+               100 * sum[0] / sum[7], 100 * sum[1] / sum[7], 100 * sum[2] / sum[7], 100 * sum[3] / sum[7], 100 * sum[4] / sum[7],
+               100 * sum[5] / sum[7], 100 * sum[6] / sum[7], all[8], 1e3 * worst);
     return UM_OK;
 }
 
@@ -358,8 +403,10 @@ static um_status finish(preprocess_run *r, int64_t *n_left, bool *too_many_bad)
     }
     *too_many_bad = c.manifest.n_videos > 0 && 100.0 * (double)bad / (double)c.manifest.n_videos > r->o->max_bad;
     UM_GOTO_PASS(st, um_job_print("%d videos, %" PRId64 " faces:", c.manifest.n_videos, c.n_entries));
-    UM_GOTO_PASS(st, um_buf_printf(&json, "{\"videos\": %d, \"faces\": %" PRId64 ", \"units\": %d, \"units_left\": %" PRId64 ", \"bad\": %" PRId64 ", \"status\": {", c.manifest.n_videos, c.n_entries,
-                                   c.manifest.n_units, *n_left, bad));
+    UM_GOTO_PASS(st, um_buf_printf(&json,
+                                   "{\"videos\": %d, \"faces\": %" PRId64 ", \"units\": %d, \"units_left\": %" PRId64
+                                   ", \"bad\": %" PRId64 ", \"status\": {",
+                                   c.manifest.n_videos, c.n_entries, c.manifest.n_units, *n_left, bad));
     bool first = true;
     for (int s = 0; s < 64; s++) {
         if (by_status[s] == 0) continue;
@@ -371,8 +418,15 @@ static um_status finish(preprocess_run *r, int64_t *n_left, bool *too_many_bad)
     UM_GOTO_PASS(st, um_buf_add_str(&json, "}}\n"));
     UM_GOTO_PASS(st, um_buf_printf(&path, "%s/status.json", r->o->store));
     UM_GOTO_PASS(st, um_vfs_write_whole(r->ctx->vfs, (char *)path.data, json.data, json.len));
-    if (c.n_unreferenced > 0) um_log(UM_LOG_INFO, "%" PRId64 " files in the store belong to no sealed unit (left by a run that was killed); they do no harm", c.n_unreferenced);
-    if (c.n_journal_damaged > 0) um_log(UM_LOG_WARN, "%" PRId64 " journals end in a damaged record (a run was cut off while writing it); what they had sealed before is used", c.n_journal_damaged);
+    if (c.n_unreferenced > 0)
+        um_log(UM_LOG_INFO,
+               "%" PRId64 " files in the store belong to no sealed unit (left by a run that was killed); they do no harm",
+               c.n_unreferenced);
+    if (c.n_journal_damaged > 0)
+        um_log(UM_LOG_WARN,
+               "%" PRId64
+               " journals end in a damaged record (a run was cut off while writing it); what they had sealed before is used",
+               c.n_journal_damaged);
 done:
     um_buf_release(&json);
     um_buf_release(&path);
@@ -401,10 +455,14 @@ static um_status run(um_job_context *ctx, void *values)
     if (w->rank > 0) st = um_store_open(ctx->vfs, r.o->store, (char *)config.data, false, &r.store);
     if (st == UM_OK) st = list_todo(&r, &cost);
     if (st == UM_OK && w->rank == 0) {
-        um_log(UM_LOG_INFO, "%s: %d parts, %d videos, %d originals with their fakes; %" PRId64 " to do%s", um_quote(r.manifest.root), r.manifest.n_parts, r.manifest.n_videos, r.manifest.n_units, r.n_todo,
+        um_log(UM_LOG_INFO, "%s: %d parts, %d videos, %d originals with their fakes; %" PRId64 " to do%s",
+               um_quote(r.manifest.root), r.manifest.n_parts, r.manifest.n_videos, r.manifest.n_units, r.n_todo,
                r.n_todo < r.manifest.n_units ? " (the others are done)" : "");
-        if (r.manifest.n_units_found > r.manifest.n_units) um_log(UM_LOG_INFO, "--limit: %" PRId64 " originals are left out", r.manifest.n_units_found - r.manifest.n_units);
-        if (r.manifest.n_other_files > 0) um_log(UM_LOG_INFO, "%" PRId64 " files in the parts are neither listed nor named like a video", r.manifest.n_other_files);
+        if (r.manifest.n_units_found > r.manifest.n_units)
+            um_log(UM_LOG_INFO, "--limit: %" PRId64 " originals are left out", r.manifest.n_units_found - r.manifest.n_units);
+        if (r.manifest.n_other_files > 0)
+            um_log(UM_LOG_INFO, "%" PRId64 " files in the parts are neither listed nor named like a video",
+                   r.manifest.n_other_files);
         st = check_space(&r);
     }
     if (st == UM_OK) st = load_stored(&r);
@@ -436,7 +494,8 @@ static um_status run(um_job_context *ctx, void *values)
         if (end != UM_OK)
             st = end;
         else if (n_left > 0)
-            st = UM_FAIL(UM_STOPPED, "stopped early: %" PRId64 " of %d originals are left; run the same command again to continue", n_left, r.manifest.n_units);
+            st = UM_FAIL(UM_STOPPED, "stopped early: %" PRId64 " of %d originals are left; run the same command again to continue",
+                         n_left, r.manifest.n_units);
         else if (too_many_bad)
             st = UM_FAIL(UM_TOO_MANY_BAD, "complete, but more than %g %% of the videos failed (--max-bad)", r.o->max_bad);
         else
@@ -467,12 +526,16 @@ const um_job um_job_preprocess = {
     .name = "preprocess",
     .usage = "preprocess ROOT --store DIR [options]",
     .summary = "make a store of face crops, landmarks and difference masks from DFDC folders (MPI)",
-    .details = "ROOT holds folders dfdc_train_part_<number> with metadata.json and videos. The unit of work is an original with its fakes; ranks share the units and balance the tail.\n"
-               "Faces are found in originals, on the frames chosen; originals and fakes are cut at the same boxes; landmarks are found on the crops of originals; masks show by structural\n"
+    .details = "ROOT holds folders dfdc_train_part_<number> with metadata.json and videos. The unit of work is an original with "
+               "its fakes; ranks share the units and balance the tail.\n"
+               "Faces are found in originals, on the frames chosen; originals and fakes are cut at the same boxes; landmarks are "
+               "found on the crops of originals; masks show by structural\n"
                "similarity where a fake differs from its original. Each video is decoded once, in a child process.\n"
-               "Every video has one row with a status: OK, PARTIAL, NO_FACE, NO_VIDEO, ZERO_FRAMES, CORRUPT, UNSUPPORTED_FORMAT, UNSUPPORTED_CODEC, TOO_LARGE, TIMEOUT, CRASH, OOM, CHANGED, MISSING,\n"
+               "Every video has one row with a status: OK, PARTIAL, NO_FACE, NO_VIDEO, ZERO_FRAMES, CORRUPT, UNSUPPORTED_FORMAT, "
+               "UNSUPPORTED_CODEC, TOO_LARGE, TIMEOUT, CRASH, OOM, CHANGED, MISSING,\n"
                "UNREADABLE, NO_ORIGINAL, NO_METADATA, MISMATCH or POISON. A bad input never ends the run.\n"
-               "The same command continues a store that was stopped, killed or has new videos, with any number of ranks; another configuration is refused, naming the key; --fresh starts over.\n"
+               "The same command continues a store that was stopped, killed or has new videos, with any number of ranks; another "
+               "configuration is refused, naming the key; --fresh starts over.\n"
                "unmask inspect DIR shows what a store holds; h5py reads DIR/index.h5 (docs/format.md).\n",
     .options = options,
     .options_size = sizeof(preprocess_options),

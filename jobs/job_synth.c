@@ -30,27 +30,40 @@ typedef struct synth_options {
 } synth_options;
 
 static const um_opt options[] = {
-    {"portraits", 0, UM_OPT_TEXTS, offsetof(synth_options, portraits), NULL, "FILE...", .help = "pictures (PNG, JPEG) of one face each: moving shots are made of them; the i-th picture is the person of part i"},
-    {"from", 0, UM_OPT_TEXT, offsetof(synth_options, from), NULL, "DIR", .help = "a folder of real videos to cut originals from, instead of --portraits; each video serves one part"},
-    {"output", 'o', UM_OPT_TEXT, offsetof(synth_options, output), NULL, "ROOT", .flags = UM_OPT_REQUIRED, .help = "the folder to make; what another run of synth made there is replaced, anything else is refused"},
+    {"portraits", 0, UM_OPT_TEXTS, offsetof(synth_options, portraits), NULL, "FILE...",
+     .help = "pictures (PNG, JPEG) of one face each: moving shots are made of them; the i-th picture is the person of part i"},
+    {"from", 0, UM_OPT_TEXT, offsetof(synth_options, from), NULL, "DIR",
+     .help = "a folder of real videos to cut originals from, instead of --portraits; each video serves one part"},
+    {"output", 'o', UM_OPT_TEXT, offsetof(synth_options, output), NULL, "ROOT", .flags = UM_OPT_REQUIRED,
+     .help = "the folder to make; what another run of synth made there is replaced, anything else is refused"},
     {"parts", 0, UM_OPT_INT, offsetof(synth_options, parts), "4", "P", 1, 1000, .help = "folders dfdc_train_part_0 .. P-1"},
     {"originals", 0, UM_OPT_INT, offsetof(synth_options, originals), "6", "N", 1, 100000, .help = "real videos in each part"},
-    {"fakes", 0, UM_OPT_INT, offsetof(synth_options, fakes), "2", "K", 0, 100, .help = "fakes of each original, so that a part holds N * (1 + K) videos"},
+    {"fakes", 0, UM_OPT_INT, offsetof(synth_options, fakes), "2", "K", 0, 100,
+     .help = "fakes of each original, so that a part holds N * (1 + K) videos"},
     {"seconds", 0, UM_OPT_REAL, offsetof(synth_options, seconds), "3", "SECONDS", 0.1, 600, .help = "length of each video"},
-    {"size", 0, UM_OPT_SIZE, offsetof(synth_options, size), "640x480", "WxH", .help = "size of a landscape video; portrait ones have HxW; even numbers"},
-    {"strength", 0, UM_OPT_CHOICE, offsetof(synth_options, strength), "visible", "STRENGTH", .choices = "visible|subtle", .help = "how plainly the forgery shows: visible to the eye, or hard to see"},
-    {"seed", 0, UM_OPT_INT, offsetof(synth_options, seed), "1", "X", 0, 9e15, .help = "the same seed, inputs and library versions give the same bytes"},
-    {"detector", 0, UM_OPT_TEXT, offsetof(synth_options, detector), NULL, "FILE", .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
-    {"threads", 0, UM_OPT_INT, offsetof(synth_options, threads), "0", "N", 0, MAX_THREADS, .flags = UM_OPT_SET_ONLY, .help = "originals made at once; 0: one for each processor; does not change the result"},
+    {"size", 0, UM_OPT_SIZE, offsetof(synth_options, size), "640x480", "WxH",
+     .help = "size of a landscape video; portrait ones have HxW; even numbers"},
+    {"strength", 0, UM_OPT_CHOICE, offsetof(synth_options, strength), "visible", "STRENGTH", .choices = "visible|subtle",
+     .help = "how plainly the forgery shows: visible to the eye, or hard to see"},
+    {"seed", 0, UM_OPT_INT, offsetof(synth_options, seed), "1", "X", 0, 9e15,
+     .help = "the same seed, inputs and library versions give the same bytes"},
+    {"detector", 0, UM_OPT_TEXT, offsetof(synth_options, detector), NULL, "FILE",
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+    {"threads", 0, UM_OPT_INT, offsetof(synth_options, threads), "0", "N", 0, MAX_THREADS, .flags = UM_OPT_SET_ONLY,
+     .help = "originals made at once; 0: one for each processor; does not change the result"},
     UM_DECODER_ROWS,
     {NULL},
 };
 
 static const char details[] =
-    "Writes ROOT/dfdc_train_part_<i>/ with metadata.json and H.264 videos, as DFDC has them. Every original and its fakes have the same frames, size and rotation; a fake's faces are replaced by a\n"
-    "warped, recoloured copy of low resolution, blended in through a soft mask (self-blended images, Shiohara and Yamasaki, CVPR 2022).\n"
-    "Of six originals of a part two are plain, one is portrait, one portrait by rotation metadata, one turned by 180 degrees, and one shows a second person (portraits only, never in the last part, whose person\n"
-    "appears nowhere else). With fewer portraits or videos than parts the first parts share them; the last part never does unless there is only one.\n";
+    "Writes ROOT/dfdc_train_part_<i>/ with metadata.json and H.264 videos, as DFDC has them. Every original and its fakes have the "
+    "same frames, size and rotation; a fake's faces are replaced by a\n"
+    "warped, recoloured copy of low resolution, blended in through a soft mask (self-blended images, Shiohara and Yamasaki, CVPR "
+    "2022).\n"
+    "Of six originals of a part two are plain, one is portrait, one portrait by rotation metadata, one turned by 180 degrees, and "
+    "one shows a second person (portraits only, never in the last part, whose person\n"
+    "appears nowhere else). With fewer portraits or videos than parts the first parts share them; the last part never does unless "
+    "there is only one.\n";
 
 /* ---- people ---- */
 
@@ -104,7 +117,9 @@ static um_status load_portraits(um_job_context *ctx, const synth_options *o, peo
     p->portrait = calloc((size_t)given, sizeof *p->portrait);
     if (codec == NULL || p->portrait == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %d portraits", given));
     UM_GOTO_PASS(st, um_detector_new(&p->weights, 0, &detector));
-    if (given > o->parts) um_log(UM_LOG_WARN, "%d portraits for %" PRId64 " parts: a part has one person, the last %d are not used", given, o->parts, given - (int)o->parts);
+    if (given > o->parts)
+        um_log(UM_LOG_WARN, "%d portraits for %" PRId64 " parts: a part has one person, the last %d are not used", given, o->parts,
+               given - (int)o->parts);
     for (int i = 0; i < given && i < o->parts; i++) {
         UM_GOTO_PASS(st, load_portrait(ctx, codec, detector, o->portraits.text[i], &p->portrait[i]));
         p->n_portraits++;
@@ -126,12 +141,17 @@ static um_status probe_sources(um_job_context *ctx, const synth_options *o, peop
         um_synth_source *s = &p->source[p->n_sources];
         um_video *v = NULL;
         um_status st = um_video_open_list(ctx->decoder, e->path, NULL, 0, -1, -1, &v, &s->info);
-        if (st == UM_OK) um_video_close(v, NULL);
-        else if (um_status_class_of(st) != UM_CLASS_ITEM) return st;
+        if (st == UM_OK)
+            um_video_close(v, NULL);
+        else if (um_status_class_of(st) != UM_CLASS_ITEM)
+            return st;
         s->path = e->path;
         s->n_frames = s->info.n_frames > 0 ? s->info.n_frames : (int64_t)(s->info.duration_s * s->info.fps);
-        if (st == UM_OK && s->n_frames > 0 && s->info.width_px >= 64 && s->info.height_px >= 64) p->n_sources++;
-        else um_log(UM_LOG_WARN, "%s is left out: %s", um_quote(e->path), st != UM_OK ? um_err_text() : "too small, or its length is not known");
+        if (st == UM_OK && s->n_frames > 0 && s->info.width_px >= 64 && s->info.height_px >= 64)
+            p->n_sources++;
+        else
+            um_log(UM_LOG_WARN, "%s is left out: %s", um_quote(e->path),
+                   st != UM_OK ? um_err_text() : "too small, or its length is not known");
         um_err_clear();
     }
     if (p->n_sources == 0) return UM_FAIL(UM_DATA, "%s holds no video that can be read", um_quote(o->from));
@@ -146,7 +166,7 @@ typedef struct crew {
     pthread_mutex_t lock; /* of all below */
     int next, done;
     int64_t bytes, frames;
-    um_status status;     /* the first failure */
+    um_status status; /* the first failure */
     char message[UM_ERR_LINE_BYTES];
     um_progress progress;
 } crew;
@@ -212,7 +232,10 @@ typedef struct listed {
     const char *name, *original; /* original: NULL for a real video */
 } listed;
 
-static int by_name(const void *a, const void *b) { return strcmp(((const listed *)a)->name, ((const listed *)b)->name); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const listed *)a)->name, ((const listed *)b)->name);
+}
 
 static um_status write_metadata(um_vfs *vfs, const char *dir, const um_synth_plan *p, int part)
 {
@@ -224,11 +247,13 @@ static um_status write_metadata(um_vfs *vfs, const char *dir, const um_synth_pla
     if (all == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the list of part %d", part);
     for (int i = part * per; i < (part + 1) * per; i++) {
         all[n++] = (listed){p->original[i].name, NULL};
-        for (int k = 0; k < fakes; k++) all[n++] = (listed){p->fake_name[(size_t)i * (size_t)fakes + (size_t)k], p->original[i].name};
+        for (int k = 0; k < fakes; k++)
+            all[n++] = (listed){p->fake_name[(size_t)i * (size_t)fakes + (size_t)k], p->original[i].name};
     }
     qsort(all, n, sizeof *all, by_name);
     for (size_t i = 0; i < n; i++) {
-        UM_GOTO_PASS(st, um_buf_printf(&text, "%s\"%s\": {\"label\": \"%s\", \"split\": \"train\"", i == 0 ? "{" : ", ", all[i].name, all[i].original != NULL ? "FAKE" : "REAL"));
+        UM_GOTO_PASS(st, um_buf_printf(&text, "%s\"%s\": {\"label\": \"%s\", \"split\": \"train\"", i == 0 ? "{" : ", ",
+                                       all[i].name, all[i].original != NULL ? "FAKE" : "REAL"));
         if (all[i].original != NULL) UM_GOTO_PASS(st, um_buf_printf(&text, ", \"original\": \"%s\"", all[i].original));
         UM_GOTO_PASS(st, um_buf_add_str(&text, "}"));
     }
@@ -271,7 +296,8 @@ static um_status take_operands(const um_job_context *ctx, synth_options *o)
 static um_status check_usage(const um_job_context *ctx, const synth_options *o)
 {
     bool portraits = o->portraits.n > 0;
-    if (!portraits && ctx->operands.n > 0) return UM_FAIL(UM_USAGE, "%s is not an option; pictures follow --portraits", um_quote(ctx->operands.text[0]));
+    if (!portraits && ctx->operands.n > 0)
+        return UM_FAIL(UM_USAGE, "%s is not an option; pictures follow --portraits", um_quote(ctx->operands.text[0]));
     if (portraits == (o->from != NULL)) return UM_FAIL(UM_USAGE, "give either --portraits FILE... or --from DIR");
     return UM_OK;
 }
@@ -292,8 +318,16 @@ static um_status run(um_job_context *ctx, void *values)
     um_stop_install();
 
     /* Numbers are checked before anything is read: with one person the plan has the same limits. */
-    um_synth_config c = {.parts = (int)o->parts, .originals = (int)o->originals, .fakes = (int)o->fakes, .seconds = o->seconds, .width_px = o->size[0], .height_px = o->size[1],
-                         .subtle = strcmp(o->strength, "subtle") == 0, .two_people = o->from == NULL, .seed = (uint64_t)o->seed, .people = 1};
+    um_synth_config c = {.parts = (int)o->parts,
+                         .originals = (int)o->originals,
+                         .fakes = (int)o->fakes,
+                         .seconds = o->seconds,
+                         .width_px = o->size[0],
+                         .height_px = o->size[1],
+                         .subtle = strcmp(o->strength, "subtle") == 0,
+                         .two_people = o->from == NULL,
+                         .seed = (uint64_t)o->seed,
+                         .people = 1};
     UM_GOTO_PASS(st, um_synth_plan_make(&c, &plan));
     um_synth_plan_release(&plan);
     UM_GOTO_PASS(st, um_outdir_begin(ctx->vfs, o->output, "synth.json", &out));
@@ -302,12 +336,19 @@ static um_status run(um_job_context *ctx, void *values)
     UM_GOTO_PASS(st, o->from == NULL ? load_portraits(ctx, o, &who) : probe_sources(ctx, o, &who));
     c.people = o->from == NULL ? who.n_portraits : who.n_sources < c.parts ? who.n_sources : c.parts;
     if (c.people < c.parts)
-        um_log(UM_LOG_WARN, "%d %s for %d parts: the same %s appear in several%s", c.people, o->from == NULL ? "portraits" : "videos", c.parts, o->from == NULL ? "people" : "videos",
+        um_log(UM_LOG_WARN, "%d %s for %d parts: the same %s appear in several%s", c.people,
+               o->from == NULL ? "portraits" : "videos", c.parts, o->from == NULL ? "people" : "videos",
                c.people > 1 ? " of them, but the last part's in no other" : ", the last one too");
     UM_GOTO_PASS(st, um_synth_plan_make(&c, &plan));
     UM_GOTO_PASS(st, make_parts(ctx->vfs, out.temporary, &plan));
 
-    um_synth_run r = {.plan = &plan, .portrait = who.portrait, .source = who.source, .n_sources = who.n_sources, .decoder = ctx->decoder, .decoder_lock = &decoder_lock, .vfs = ctx->vfs,
+    um_synth_run r = {.plan = &plan,
+                      .portrait = who.portrait,
+                      .source = who.source,
+                      .n_sources = who.n_sources,
+                      .decoder = ctx->decoder,
+                      .decoder_lock = &decoder_lock,
+                      .vfs = ctx->vfs,
                       .dir = out.temporary};
     crew w = {.run = &r, .people = &who, .lock = PTHREAD_MUTEX_INITIALIZER};
     UM_GOTO_PASS(st, work_all(&w, count_threads(o->threads, plan.n_originals)));
@@ -315,11 +356,14 @@ static um_status run(um_job_context *ctx, void *values)
         UM_GOTO_PASS(st, um_synth_path(out.temporary, part, "", &path));
         UM_GOTO_PASS(st, um_vfs_sync_dir(ctx->vfs, (char *)path.data));
     }
-    UM_GOTO_PASS(st, um_buf_printf(&marker, "{\"created_by\": \"unmask %s\", \"job\": \"synth\", \"detector\": \"%s\", \"config\": ", UNMASK_VERSION, fingerprint));
+    UM_GOTO_PASS(st,
+                 um_buf_printf(&marker, "{\"created_by\": \"unmask %s\", \"job\": \"synth\", \"detector\": \"%s\", \"config\": ",
+                               UNMASK_VERSION, fingerprint));
     UM_GOTO_PASS(st, um_opt_config(options, o, 0, true, &marker));
     UM_GOTO_PASS(st, um_buf_add_str(&marker, "}\n"));
     um_clock_span(um_clock_s() - start, span);
-    um_log(UM_LOG_INFO, "%d parts, %d originals, %d fakes, %" PRId64 " frames, %.1f MB in %s", c.parts, plan.n_originals, plan.n_fakes, w.frames, (double)w.bytes / 1e6, span);
+    um_log(UM_LOG_INFO, "%d parts, %d originals, %d fakes, %" PRId64 " frames, %.1f MB in %s", c.parts, plan.n_originals,
+           plan.n_fakes, w.frames, (double)w.bytes / 1e6, span);
 done:
     st = um_outdir_end(&out, st, marker.data != NULL ? (char *)marker.data : "");
     people_release(&who);

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const um_job *const jobs[] = {&um_job_doctor, &um_job_import, &um_job_synth, &um_job_detect, &um_job_preprocess, &um_job_folds, &um_job_inspect, &um_job_export, NULL};
+static const um_job *const jobs[] = {&um_job_doctor,  &um_job_import,     &um_job_synth,
+                                     &um_job_detect,  &um_job_preprocess, &um_job_folds,
+                                     &um_job_inspect, &um_job_export,     NULL};
 
 static void help_all(void)
 {
@@ -16,7 +18,8 @@ static void help_all(void)
     for (int i = 0; jobs[i] != NULL; i++) printf("  %-12s %s\n", jobs[i]->name, jobs[i]->summary);
     printf("\nunmask JOB --help tells all of a job; unmask version prints the version.\n"
            "Jobs marked MPI share their work among ranks: mpirun -n N unmask JOB ..., or srun in a Slurm job.\n"
-           "Exit codes: 0 complete, 2 usage, 3 too many bad inputs, 65 data mismatch, 70 internal, 74 input/output, 75 stopped early (run again to continue), 78 configuration.\n");
+           "Exit codes: 0 complete, 2 usage, 3 too many bad inputs, 65 data mismatch, 70 internal, 74 input/output, 75 stopped "
+           "early (run again to continue), 78 configuration.\n");
 }
 
 static um_status help_job(const um_job *job)
@@ -24,8 +27,8 @@ static um_status help_job(const um_job *job)
     um_buf b = {0};
     um_status st = um_opt_help(job->options, &b);
     if (st == UM_OK) {
-        printf("usage: %sunmask %s\n\n%s.\n%s%s\noptions:\n%s", (job->flags & UM_JOB_MPI) != 0 ? "[mpirun -n N] " : "", job->usage, job->summary,
-               job->details != NULL ? "\n" : "", job->details != NULL ? job->details : "", (char *)b.data);
+        printf("usage: %sunmask %s\n\n%s.\n%s%s\noptions:\n%s", (job->flags & UM_JOB_MPI) != 0 ? "[mpirun -n N] " : "", job->usage,
+               job->summary, job->details != NULL ? "\n" : "", job->details != NULL ? job->details : "", (char *)b.data);
     }
     um_buf_release(&b);
     return st;
@@ -78,7 +81,10 @@ um_status um_job_find(const um_job_context *ctx, const char *given, const char *
     UM_PASS(um_buf_printf(path, "%s/share/unmask/%s", self, name));
     if (access((char *)path->data, F_OK) == 0) return UM_OK;
     (void)ctx;
-    return UM_FAIL(UM_MISSING, "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there, or make one with: unmask import mtcnn SOURCE -o %s", name, um_quote((char *)path->data), name);
+    return UM_FAIL(UM_MISSING,
+                   "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there, or make one with: unmask import "
+                   "mtcnn SOURCE -o %s",
+                   name, um_quote((char *)path->data), name);
 }
 
 /* A missing file that a job cannot do without is a configuration error of the run, not a result of an input. */
@@ -93,7 +99,9 @@ static um_status run(const um_job *job, int argc, char **argv, um_job_context *c
     bool world = false;
     um_buf config = {0};
     void *options = calloc(1, job->options_size + 1);
-    um_status st = options == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory") : um_opt_parse(job->options, argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
+    um_status st = options == NULL
+                       ? UM_FAIL(UM_NO_MEMORY, "no memory")
+                       : um_opt_parse(job->options, argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
     if (st != UM_OK) goto done;
     if (ctx->common.help) {
         if (um_world_env_rank() == 0) st = help_job(job);
@@ -134,7 +142,8 @@ done:
             fprintf(stderr, "unmask %s: error: %s\n", job->name, um_err_text());
         if (um_status_exit(st) == 70) fprintf(stderr, "unmask %s: detected at %s\n", job->name, um_err_where());
     }
-    /* What is wrong with the command line is wrong on all ranks: rank 0 gives the exit code. Another rank that ended with it first would have rank 0 killed before it can speak. */
+    /* What is wrong with the command line is wrong on all ranks: rank 0 gives the exit code. Another rank that ended with it first
+     * would have rank 0 killed before it can speak. */
     if (st == UM_USAGE && !world && um_world_env_rank() > 0) st = UM_OK;
     um_decoder_stop(ctx->decoder);
     um_console_close();
@@ -148,7 +157,8 @@ done:
 
 int main(int argc, char **argv)
 {
-    um_job_context ctx = {.program = argv[0], .vfs = um_vfs_real(), .world = {.comm = MPI_COMM_NULL, .size = 1, .node_size = 1, .n_nodes = 1}};
+    um_job_context ctx = {
+        .program = argv[0], .vfs = um_vfs_real(), .world = {.comm = MPI_COMM_NULL, .size = 1, .node_size = 1, .n_nodes = 1}};
     um_status st = UM_OK;
     const char *word = argc > 1 ? argv[1] : "";
     if (argc < 2 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || (strcmp(word, "help") == 0 && argc == 2)) {

@@ -18,7 +18,7 @@ static const int64_t MAX_CROP_PIXELS = 4096 * 4096;
 typedef struct crop {
     um_store_face face; /* of the original */
     um_rect rect;
-    um_image image;     /* the original's pixels as later stages see them; empty when no stage needs them */
+    um_image image; /* the original's pixels as later stages see them; empty when no stage needs them */
 } crop;
 
 typedef struct um_preprocess_unit {
@@ -26,7 +26,7 @@ typedef struct um_preprocess_unit {
     int64_t n, cap;
     int64_t *frame; /* numbers of the frames that have faces, ascending */
     int64_t n_frames;
-    int64_t bytes;  /* of crop pixels and encoded pictures held for this unit */
+    int64_t bytes;                         /* of crop pixels and encoded pictures held for this unit */
     int width_px, height_px, rotation_deg; /* of the original */
     um_faces faces;
     um_buf encoded;
@@ -34,7 +34,10 @@ typedef struct um_preprocess_unit {
     unsigned have, need;
 } work;
 
-bool um_preprocess_is_bad(um_status st) { return st != UM_OK && st != UM_PARTIAL && st != UM_NO_FACE; }
+bool um_preprocess_is_bad(um_status st)
+{
+    return st != UM_OK && st != UM_PARTIAL && st != UM_NO_FACE;
+}
 
 static void forget(work *u)
 {
@@ -60,7 +63,10 @@ static void between(um_preprocess *p)
     if (p->between != NULL) p->between(p->user);
 }
 
-static bool stopping(const um_preprocess *p) { return p->stop != NULL && *p->stop != 0; }
+static bool stopping(const um_preprocess *p)
+{
+    return p->stop != NULL && *p->stop != 0;
+}
 
 /* The next frame, answering others while it is decoded. */
 static um_status next_frame(um_preprocess *p, um_video *v, um_frame *f)
@@ -81,7 +87,10 @@ static um_status charge(um_preprocess *p, int64_t bytes)
     work *u = p->unit;
     u->bytes += bytes;
     if (u->bytes > p->unit_bytes)
-        return UM_FAIL(UM_TOO_LARGE, "the crops of this original and its fakes need more than %" PRId64 " MB; choose fewer frames or raise unit.memory_mb", p->unit_bytes >> 20);
+        return UM_FAIL(UM_TOO_LARGE,
+                       "the crops of this original and its fakes need more than %" PRId64
+                       " MB; choose fewer frames or raise unit.memory_mb",
+                       p->unit_bytes >> 20);
     return UM_OK;
 }
 
@@ -164,7 +173,8 @@ static um_status keep_pixels(um_preprocess *p, crop *c, const um_image *cut)
 {
     if ((p->unit->need & (BIT(UM_STAGE_LANDMARKS) | BIT(UM_STAGE_MASKS))) == 0) return UM_OK;
     UM_PASS(charge(p, (int64_t)cut->width_px * cut->height_px * 3));
-    if (p->format == UM_CODEC_JPEG) return um_codec_decode(p->codec, p->unit->encoded.data, p->unit->encoded.len, 3, MAX_CROP_PIXELS, &c->image);
+    if (p->format == UM_CODEC_JPEG)
+        return um_codec_decode(p->codec, p->unit->encoded.data, p->unit->encoded.len, 3, MAX_CROP_PIXELS, &c->image);
     return um_image_copy(cut, &c->image);
 }
 
@@ -173,7 +183,12 @@ static um_status cut_out(um_preprocess *p, const um_manifest_video *v, const um_
     between(p);
     *cut = um_image_crop(&f->image, c->rect);
     UM_PASS(encode(p, cut, p->format));
-    um_store_image row = {.video = v->id, .frame = f->index, .time_s = f->time_s, .face = c->face.face, .rect = {c->rect.x0, c->rect.y0, c->rect.x1, c->rect.y1}, .format = (int32_t)p->format};
+    um_store_image row = {.video = v->id,
+                          .frame = f->index,
+                          .time_s = f->time_s,
+                          .face = c->face.face,
+                          .rect = {c->rect.x0, c->rect.y0, c->rect.x1, c->rect.y1},
+                          .format = (int32_t)p->format};
     UM_PASS(put_image(p, UM_STAGE_CROPS, &row));
     p->counts.crops++;
     return UM_OK;
@@ -198,7 +213,8 @@ static um_status detect_frame(um_preprocess *p, const um_manifest_video *v, cons
             row->faces_dropped++;
             continue;
         }
-        um_store_face r = {.video = v->id, .frame = f->index, .time_s = f->time_s, .face = kept++, .probability = face->probability};
+        um_store_face r = {
+            .video = v->id, .frame = f->index, .time_s = f->time_s, .face = kept++, .probability = face->probability};
         memcpy(r.box, face->box, sizeof r.box);
         UM_PASS(um_store_add_face(p->writer, &r));
         UM_PASS(add_crop(u, &r, rect, &c));
@@ -236,7 +252,8 @@ static um_status original_pass(um_preprocess *p, const um_manifest_video *v, um_
     um_status st = full_path(p, v, &path);
     if (st == UM_OK) {
         st = detect ? um_video_open(p->decoder, (char *)path.data, &p->frames, v->size_bytes, v->mtime_ns, &video, &info)
-                    : um_video_open_list(p->decoder, (char *)path.data, u->frame, u->n_frames, v->size_bytes, v->mtime_ns, &video, &info);
+                    : um_video_open_list(p->decoder, (char *)path.data, u->frame, u->n_frames, v->size_bytes, v->mtime_ns, &video,
+                                         &info);
         if (st != UM_OK) {
             st = open_failed(st, r);
             if (st == UM_OK) {
@@ -291,7 +308,9 @@ static um_status load_original(um_preprocess *p, int original, um_video_result *
     bool pixels = (u->have & BIT(UM_STAGE_CROPS)) != 0 && (u->need & (BIT(UM_STAGE_LANDMARKS) | BIT(UM_STAGE_MASKS))) != 0;
     int s = p->stored_video[original];
     *r = (um_video_result){0};
-    if (s < 0) return UM_FAIL(UM_DATA, "the store says that %s was searched but has no rows of it", um_quote(p->manifest->video[original].path));
+    if (s < 0)
+        return UM_FAIL(UM_DATA, "the store says that %s was searched but has no rows of it",
+                       um_quote(p->manifest->video[original].path));
     const um_store_video *row = &p->stored->video[s];
     u->width_px = row->width_px;
     u->height_px = row->height_px;
@@ -300,11 +319,16 @@ static um_status load_original(um_preprocess *p, int original, um_video_result *
     snprintf(r->message, sizeof r->message, "%s", p->stored->message[s]);
     for (int64_t i = p->stored->first_entry[s]; i < p->stored->first_entry[s + 1]; i++) {
         const um_store_entry *e = &p->stored->entry[i];
-        um_store_face face = {.video = p->manifest->video[original].id, .frame = e->frame, .time_s = e->time_s, .face = e->face, .probability = e->probability};
+        um_store_face face = {.video = p->manifest->video[original].id,
+                              .frame = e->frame,
+                              .time_s = e->time_s,
+                              .face = e->face,
+                              .probability = e->probability};
         memcpy(face.box, e->box, sizeof face.box);
         um_rect rect;
         crop *c;
-        if (!um_crop_rect(e->box, u->width_px, u->height_px, &rect)) return UM_FAIL(UM_DATA, "a box of %s in the store lies outside its frame", um_quote(p->manifest->video[original].path));
+        if (!um_crop_rect(e->box, u->width_px, u->height_px, &rect))
+            return UM_FAIL(UM_DATA, "a box of %s in the store lies outside its frame", um_quote(p->manifest->video[original].path));
         UM_PASS(add_crop(u, &face, rect, &c));
         if (pixels && e->image.shard >= 0) {
             UM_PASS(load_pixels(p, &e->image, &c->image));
@@ -352,7 +376,8 @@ static um_status mask(um_preprocess *p, const um_manifest_video *v, const crop *
     work *u = p->unit;
     const um_image *real = &c->image;
     int32_t changed = 0;
-    if (real->data == NULL || real->width_px < 7 || real->height_px < 7) return UM_OK; /* smaller than the window: no map is defined */
+    if (real->data == NULL || real->width_px < 7 || real->height_px < 7)
+        return UM_OK; /* smaller than the window: no map is defined */
     between(p);
     double start = um_clock_s();
     if (u->mask.width_px != real->width_px || u->mask.height_px != real->height_px) {
@@ -364,8 +389,13 @@ static um_status mask(um_preprocess *p, const um_manifest_video *v, const crop *
     for (size_t i = 0; i < n; i++) changed += u->mask.data[i] > MASK_CHANGED_LEVEL;
     p->times.masks += um_clock_s() - start;
     UM_PASS(encode(p, &u->mask, UM_CODEC_PNG));
-    um_store_image row = {.video = v->id, .frame = c->face.frame, .time_s = time_s, .face = c->face.face, .rect = {c->rect.x0, c->rect.y0, c->rect.x1, c->rect.y1},
-                          .format = UM_CODEC_PNG, .changed_px = changed};
+    um_store_image row = {.video = v->id,
+                          .frame = c->face.frame,
+                          .time_s = time_s,
+                          .face = c->face.face,
+                          .rect = {c->rect.x0, c->rect.y0, c->rect.x1, c->rect.y1},
+                          .format = UM_CODEC_PNG,
+                          .changed_px = changed};
     UM_PASS(put_image(p, UM_STAGE_MASKS, &row));
     p->counts.masks++;
     return UM_OK;
@@ -380,7 +410,8 @@ static um_status fake_frame(um_preprocess *p, const um_manifest_video *v, const 
         um_image cut, again = {0};
         UM_PASS(cut_out(p, v, f, c, &cut));
         if ((u->need & BIT(UM_STAGE_MASKS)) == 0) continue;
-        if (p->format == UM_CODEC_JPEG) UM_PASS(um_codec_decode(p->codec, u->encoded.data, u->encoded.len, 3, MAX_CROP_PIXELS, &again));
+        if (p->format == UM_CODEC_JPEG)
+            UM_PASS(um_codec_decode(p->codec, u->encoded.data, u->encoded.len, 3, MAX_CROP_PIXELS, &again));
         um_status st = mask(p, v, c, f->time_s, again.data != NULL ? &again : &cut);
         um_image_free(&again);
         UM_PASS(st);
@@ -401,11 +432,14 @@ static um_status fake_pass(um_preprocess *p, const um_manifest_video *v, const u
     um_status st = UM_OK;
     bool opened = false;
     if (u->n == 0) {
-        r.status = original->status == UM_NO_FACE || original->status == UM_OK || original->status == UM_PARTIAL ? UM_NO_FACE : UM_NO_ORIGINAL;
+        r.status = original->status == UM_NO_FACE || original->status == UM_OK || original->status == UM_PARTIAL ? UM_NO_FACE
+                                                                                                                 : UM_NO_ORIGINAL;
         snprintf(r.message, sizeof r.message, "its original is %s: %.200s", um_status_name(original->status), original->message);
     } else {
         st = full_path(p, v, &path);
-        if (st == UM_OK) st = um_video_open_list(p->decoder, (char *)path.data, u->frame, u->n_frames, v->size_bytes, v->mtime_ns, &video, &info);
+        if (st == UM_OK)
+            st =
+                um_video_open_list(p->decoder, (char *)path.data, u->frame, u->n_frames, v->size_bytes, v->mtime_ns, &video, &info);
         um_buf_release(&path);
         opened = st == UM_OK;
         if (st != UM_OK) {
@@ -413,7 +447,8 @@ static um_status fake_pass(um_preprocess *p, const um_manifest_video *v, const u
         } else if (info.width_px != u->width_px || info.height_px != u->height_px || info.rotation_deg != u->rotation_deg) {
             um_video_close(video, NULL);
             r = (um_video_result){.status = UM_MISMATCH};
-            snprintf(r.message, sizeof r.message, "%dx%d rotated by %d, its original %dx%d rotated by %d", info.width_px, info.height_px, info.rotation_deg, u->width_px, u->height_px, u->rotation_deg);
+            snprintf(r.message, sizeof r.message, "%dx%d rotated by %d, its original %dx%d rotated by %d", info.width_px,
+                     info.height_px, info.rotation_deg, u->width_px, u->height_px, u->rotation_deg);
         } else {
             while ((st = next_frame(p, video, &f)) == UM_OK) {
                 st = fake_frame(p, v, &f, &at);
@@ -438,7 +473,9 @@ static um_status stored_masks(um_preprocess *p, int fake)
     for (int64_t i = p->stored->first_entry[s]; i < p->stored->first_entry[s + 1]; i++) {
         const um_store_entry *e = &p->stored->entry[i];
         um_image image = {0};
-        while (at < u->n && (u->crop[at].face.frame < e->frame || (u->crop[at].face.frame == e->frame && u->crop[at].face.face < e->face))) at++;
+        while (at < u->n &&
+               (u->crop[at].face.frame < e->frame || (u->crop[at].face.frame == e->frame && u->crop[at].face.face < e->face)))
+            at++;
         if (at == u->n || u->crop[at].face.frame != e->frame || u->crop[at].face.face != e->face || e->image.shard < 0) continue;
         between(p);
         if (stopping(p)) return UM_FAIL(UM_STOPPED, "stopped between frames");
@@ -459,7 +496,8 @@ static um_status do_unit(um_preprocess *p, const um_manifest_unit *unit)
     const um_manifest_video *original = &p->manifest->video[member[0]];
     um_video_result r = {0};
     if ((u->need & BIT(UM_STAGE_DETECT)) == 0) UM_PASS(load_original(p, member[0], &r));
-    if ((u->need & BIT(UM_STAGE_DETECT)) != 0 || ((u->need & BIT(UM_STAGE_CROPS)) != 0 && u->n > 0)) UM_PASS(original_pass(p, original, &r));
+    if ((u->need & BIT(UM_STAGE_DETECT)) != 0 || ((u->need & BIT(UM_STAGE_CROPS)) != 0 && u->n > 0))
+        UM_PASS(original_pass(p, original, &r));
     if ((u->need & BIT(UM_STAGE_LANDMARKS)) != 0) UM_PASS(landmarks(p, original));
     for (int i = 1; i < unit->n; i++) {
         if (stopping(p)) return UM_FAIL(UM_STOPPED, "stopped between videos");

@@ -1,11 +1,14 @@
 #pragma once
 /* preprocess_unit.h: one unit of preprocessing: an original and its fakes, from files to rows.
  *
- * One decode pass a video. The original's wanted frames are searched for faces (DETECT); each face is cut out and encoded (CROPS), its landmarks are found on the crop (LANDMARKS); then each fake is decoded at the
- * frames that have faces, cut at the original's rectangles (CROPS) and compared with the original's crops (MASKS). Stages that earlier runs have sealed are taken from the store instead. With a lossy crop format the
- * later stages see the crop as it was stored, so the result does not depend on whether stages run together.
+ * One decode pass a video. The original's wanted frames are searched for faces (DETECT); each face is cut out and encoded (CROPS),
+ * its landmarks are found on the crop (LANDMARKS); then each fake is decoded at the frames that have faces, cut at the original's
+ * rectangles (CROPS) and compared with the original's crops (MASKS). Stages that earlier runs have sealed are taken from the store
+ * instead. With a lossy crop format the later stages see the crop as it was stored, so the result does not depend on whether stages
+ * run together.
  *
- * What a bad input becomes: the row of the video that has it. A fake whose original gave no frames is NO_ORIGINAL, one whose original shows no face NO_FACE.
+ * What a bad input becomes: the row of the video that has it. A fake whose original gave no frames is NO_ORIGINAL, one whose
+ * original shows no face NO_FACE.
  */
 #include "io/codec.h"
 #include "io/store.h"
@@ -50,8 +53,9 @@ typedef struct um_preprocess {
     struct um_preprocess_unit *unit; /* private, reused; um_preprocess_release */
 } um_preprocess;
 
-/* Does the stages in `need` (bits) of one unit; `have` are the sealed ones. UM_OK: the unit was handed to the store, whatever its videos' statuses. UM_STOPPED: *stop was set, the unit was left undone. Job statuses: the
- * unit was left undone. Local. videos_bad: how many of its videos failed (not OK, PARTIAL or NO_FACE). */
+/* Does the stages in `need` (bits) of one unit; `have` are the sealed ones. UM_OK: the unit was handed to the store, whatever its
+ * videos' statuses. UM_STOPPED: *stop was set, the unit was left undone. Job statuses: the unit was left undone. Local. videos_bad:
+ * how many of its videos failed (not OK, PARTIAL or NO_FACE). */
 um_status um_preprocess_unit(um_preprocess *p, int unit, unsigned have, unsigned need, int *videos_bad);
 void um_preprocess_release(um_preprocess *p);
 

@@ -38,4 +38,7 @@ void um_stop_install(void)
 #endif
 }
 
-const volatile sig_atomic_t *um_stop_flag(void) { return &stop; }
+const volatile sig_atomic_t *um_stop_flag(void)
+{
+    return &stop;
+}

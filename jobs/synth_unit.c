@@ -57,7 +57,8 @@ static void close_video(const um_synth_run *run, um_video *v)
     pthread_mutex_unlock(run->decoder_lock);
 }
 
-/* Looks for the face at every LOOK_EVERY-th frame of the stretch and at its last one. A video that cannot be read is one where no face was found. */
+/* Looks for the face at every LOOK_EVERY-th frame of the stretch and at its last one. A video that cannot be read is one where no
+ * face was found. */
 static um_status look(const um_synth_run *run, um_detector *detector, stretch *s)
 {
     um_status st = UM_OK;
@@ -123,7 +124,8 @@ static um_status find_stretch(const um_synth_run *run, const um_synth_original *
     }
     if (best->n_found > 0) return UM_OK;
     stretch_release(best);
-    return UM_FAIL(UM_DATA, "no face was found in %d stretches of %s and other videos for part %d", ATTEMPTS, um_quote(run->source[o->person].path), o->part);
+    return UM_FAIL(UM_DATA, "no face was found in %d stretches of %s and other videos for part %d", ATTEMPTS,
+                   um_quote(run->source[o->person].path), o->part);
 }
 
 /* ---- where frames come from ---- */
@@ -132,7 +134,7 @@ typedef struct maker {
     const um_synth_run *run;
     um_synth_original o;
     uint64_t key;
-    um_shot *shot;   /* portraits */
+    um_shot *shot; /* portraits */
     um_grain grain;
     stretch stretch; /* sources */
     um_video *video;
@@ -146,20 +148,23 @@ static um_status maker_open(maker *m, um_detector *detector)
     const uint64_t seed = run->plan->config.seed;
     if (run->portrait != NULL) {
         const um_portrait *people[2] = {&run->portrait[o->person], o->second >= 0 ? &run->portrait[o->second] : NULL};
-        UM_PASS(um_shot_new(people, o->second >= 0 ? 2 : 1, o->width_px, o->height_px, (double)o->fps_num / o->fps_den, o->frames, seed, m->key, &m->shot));
+        UM_PASS(um_shot_new(people, o->second >= 0 ? 2 : 1, o->width_px, o->height_px, (double)o->fps_num / o->fps_den, o->frames,
+                            seed, m->key, &m->shot));
         return um_grain_new(seed, m->key, 2.0, o->width_px, &m->grain);
     }
     UM_PASS(find_stretch(run, o, detector, &m->stretch));
     const um_video_info *info = &m->stretch.source->info;
     o->frames = m->stretch.n_frames;
     if (info->fps > 0) { /* NTSC rates are whole multiples of 1/1.001, others whole numbers of frames a second or near enough */
-        bool ntsc = fabs(info->fps * 1.001 - floor(info->fps * 1.001 + 0.5)) < 0.004 && fabs(info->fps - floor(info->fps + 0.5)) > 0.004;
+        bool ntsc =
+            fabs(info->fps * 1.001 - floor(info->fps * 1.001 + 0.5)) < 0.004 && fabs(info->fps - floor(info->fps + 0.5)) > 0.004;
         o->fps_num = (int)(ntsc ? floor(info->fps * 1.001 + 0.5) * 1000 : floor(info->fps * 1000 + 0.5));
         o->fps_den = ntsc ? 1001 : 1000;
     }
     int first = 0;
     while (!m->stretch.track[first].found) first++;
-    UM_PASS(um_cut_new(info->width_px, info->height_px, o->width_px, o->height_px, &m->stretch.track[first].face, seed, m->key, &m->cut));
+    UM_PASS(um_cut_new(info->width_px, info->height_px, o->width_px, o->height_px, &m->stretch.track[first].face, seed, m->key,
+                       &m->cut));
     int64_t *index = malloc((size_t)o->frames * sizeof *index);
     if (index == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d frames' numbers", o->frames);
     for (int i = 0; i < o->frames; i++) index[i] = m->stretch.start + i;
@@ -190,7 +195,8 @@ static um_status maker_next(maker *m, int t, const um_image *out, um_synth_face 
     um_frame f;
     um_status st = next_frame(m->run, m->video, &f);
     if (st != UM_OK) return st;
-    if (f.image.width_px != m->stretch.source->info.width_px || f.image.height_px != m->stretch.source->info.height_px) return UM_END; /* the size changes within the video: stop here */
+    if (f.image.width_px != m->stretch.source->info.width_px || f.image.height_px != m->stretch.source->info.height_px)
+        return UM_END; /* the size changes within the video: stop here */
     um_cut_render(&m->cut, &f.image, out);
     um_synth_face seen;
     *n_faces = um_track_at(m->stretch.track, m->stretch.n_track, (double)(f.index - m->stretch.start), &seen) ? 1 : 0;
@@ -231,7 +237,12 @@ um_status um_synth_unit_make(const um_synth_run *run, int i, um_detector *detect
     UM_GOTO_PASS(st, um_image_new(o->width_px, o->height_px, 3, &clean));
     UM_GOTO_PASS(st, um_image_new(o->width_px, o->height_px, 3, &work));
     UM_GOTO_PASS(st, maker_open(&m, detector));
-    um_video_writer_config config = {.width_px = o->width_px, .height_px = o->height_px, .rotation_deg = o->rotation_deg, .fps_num = o->fps_num, .fps_den = o->fps_den, .crf = o->crf};
+    um_video_writer_config config = {.width_px = o->width_px,
+                                     .height_px = o->height_px,
+                                     .rotation_deg = o->rotation_deg,
+                                     .fps_num = o->fps_num,
+                                     .fps_den = o->fps_den,
+                                     .crf = o->crf};
     for (int k = 0; k < n; k++) UM_GOTO_PASS(st, um_video_writer_new(&config, &product_of[k].writer));
     int t = 0, n_faces = 0;
     um_synth_face face[2];
@@ -256,7 +267,9 @@ um_status um_synth_unit_make(const um_synth_run *run, int i, um_detector *detect
     for (int k = 0; k < n; k++) {
         um_buf_clear(&mp4);
         UM_GOTO_PASS(st, um_video_writer_finish(product_of[k].writer, &mp4));
-        UM_GOTO_PASS(st, um_synth_path(run->dir, o->part, k == 0 ? o->name : run->plan->fake_name[(size_t)i * (size_t)c->fakes + (size_t)(k - 1)], &path));
+        UM_GOTO_PASS(st,
+                     um_synth_path(run->dir, o->part,
+                                   k == 0 ? o->name : run->plan->fake_name[(size_t)i * (size_t)c->fakes + (size_t)(k - 1)], &path));
         UM_GOTO_PASS(st, write_file(run->vfs, (char *)path.data, &mp4));
         *bytes += (int64_t)mp4.len;
         *frames += t;

@@ -13,5 +13,6 @@ void um_versions(char *out, size_t size)
     unsigned major = 0, minor = 0, release = 0, f = avformat_version(), c = avcodec_version();
     um_world_library(mpi, sizeof mpi);
     H5get_libversion(&major, &minor, &release);
-    snprintf(out, size, "mpi        %s\nhdf5       %u.%u.%u\nffmpeg     libavformat %u.%u.%u, libavcodec %u.%u.%u\n", mpi, major, minor, release, f >> 16, (f >> 8) & 255, f & 255, c >> 16, (c >> 8) & 255, c & 255);
+    snprintf(out, size, "mpi        %s\nhdf5       %u.%u.%u\nffmpeg     libavformat %u.%u.%u, libavcodec %u.%u.%u\n", mpi, major,
+             minor, release, f >> 16, (f >> 8) & 255, f & 255, c >> 16, (c >> 8) & 255, c & 255);
 }

@@ -27,7 +27,7 @@ struct um_queue {
     MPI_Request answer;
     int64_t incoming[GIVE_MAX + 1]; /* count, then units */
 
-    done_message sum;   /* rank 0: over all ranks */
+    done_message sum;    /* rank 0: over all ranks */
     int64_t sent, heard; /* done messages: sent by this rank; received by rank 0 */
     double last_poll_s;
     um_queue_stats stats;
@@ -61,7 +61,8 @@ static um_status choose_victims(um_queue *q)
     return UM_OK;
 }
 
-/* Rank 0: the shares of all ranks one after another in *all, their sizes and places. Dealing in turn, largest first, leaves each rank a share in falling order of cost. */
+/* Rank 0: the shares of all ranks one after another in *all, their sizes and places. Dealing in turn, largest first, leaves each
+ * rank a share in falling order of cost. */
 static um_status deal(const int64_t *cost, int64_t n, int size, int64_t *all, int *count, int *place)
 {
     order *o = malloc((size_t)(n > 0 ? n : 1) * sizeof *o);
@@ -125,7 +126,8 @@ done:
     return st;
 }
 
-/* Half of the share, from its end (the smallest units), to a rank that asks. One that still works on its last unit gets none of a single unit left: two busy ranks would hand it to and fro. */
+/* Half of the share, from its end (the smallest units), to a rank that asks. One that still works on its last unit gets none of a
+ * single unit left: two busy ranks would hand it to and fro. */
 static void give(um_queue *q, int to, bool idle)
 {
     int64_t message[GIVE_MAX + 1], left = q->last - q->first, n = idle ? (left + 1) / 2 : left / 2;
@@ -252,7 +254,10 @@ void um_queue_done(um_queue *q, int64_t work, int64_t n_videos, int64_t n_bad)
     q->sent++;
 }
 
-void um_queue_stop(um_queue *q) { q->stopped = true; }
+void um_queue_stop(um_queue *q)
+{
+    q->stopped = true;
+}
 
 void um_queue_progress(const um_queue *q, int64_t *units, int64_t *work, int64_t *videos, int64_t *bad)
 {

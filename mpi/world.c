@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Open MPI's mpirun, PMIx launchers (srun --mpi=pmix), PMI-1/2 (srun --mpi=pmi2). SLURM_PROCID alone proves nothing: it is set in a plain batch script too. */
+/* Open MPI's mpirun, PMIx launchers (srun --mpi=pmix), PMI-1/2 (srun --mpi=pmi2). SLURM_PROCID alone proves nothing: it is set in a
+ * plain batch script too. */
 static int env_number(const char *const *names, int otherwise)
 {
     for (; *names != NULL; names++) {
@@ -56,7 +57,10 @@ void um_world_close(um_world *w)
 }
 
 /* Order of badness: OK < item < job; within a class by number, so that all ranks choose alike. */
-static int badness(um_status st) { return st == UM_OK ? 0 : (um_status_class_of(st) == UM_CLASS_JOB ? 1000 : 100) + (int)st; }
+static int badness(um_status st)
+{
+    return st == UM_OK ? 0 : (um_status_class_of(st) == UM_CLASS_JOB ? 1000 : 100) + (int)st;
+}
 
 um_status um_agree(um_world *w, um_status status, const char *phase)
 {
@@ -77,14 +81,27 @@ um_status um_agree(um_world *w, um_status status, const char *phase)
 void um_world_bcast(um_world *w, void *p, size_t n)
 {
     enum { PIECE = 1 << 28 }; /* MPI counts are int */
-    for (size_t at = 0; at < n; at += PIECE) MPI_Bcast((char *)p + at, (int)(n - at < PIECE ? n - at : PIECE), MPI_BYTE, 0, w->comm);
+    for (size_t at = 0; at < n; at += PIECE)
+        MPI_Bcast((char *)p + at, (int)(n - at < PIECE ? n - at : PIECE), MPI_BYTE, 0, w->comm);
 }
 
-static void reduce(um_world *w, void *v, int n, MPI_Datatype type, MPI_Op op) { MPI_Reduce(w->rank == 0 ? MPI_IN_PLACE : v, v, n, type, op, 0, w->comm); }
+static void reduce(um_world *w, void *v, int n, MPI_Datatype type, MPI_Op op)
+{
+    MPI_Reduce(w->rank == 0 ? MPI_IN_PLACE : v, v, n, type, op, 0, w->comm);
+}
 
-void um_world_sum_f64(um_world *w, double *v, int n) { reduce(w, v, n, MPI_DOUBLE, MPI_SUM); }
-void um_world_sum_i64(um_world *w, int64_t *v, int n) { reduce(w, v, n, MPI_INT64_T, MPI_SUM); }
-void um_world_max_f64(um_world *w, double *v, int n) { reduce(w, v, n, MPI_DOUBLE, MPI_MAX); }
+void um_world_sum_f64(um_world *w, double *v, int n)
+{
+    reduce(w, v, n, MPI_DOUBLE, MPI_SUM);
+}
+void um_world_sum_i64(um_world *w, int64_t *v, int n)
+{
+    reduce(w, v, n, MPI_INT64_T, MPI_SUM);
+}
+void um_world_max_f64(um_world *w, double *v, int n)
+{
+    reduce(w, v, n, MPI_DOUBLE, MPI_MAX);
+}
 
 void um_world_library(char *out, size_t size)
 {

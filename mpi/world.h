@@ -1,9 +1,10 @@
 #pragma once
 /* world.h: the ranks of this run.
  *
- * um_world_open comes after um_decoder_start (the decoder's children are forked before MPI exists) and before anything collective; um_world_close is called once, by main. A program that was not started by mpirun
- * or srun is a world of one rank; no daemon is started for it.
- * Errors of MPI itself end the job through MPI_Abort (class "lost": MPI 3 leaves nothing to continue with); the next run resumes.
+ * um_world_open comes after um_decoder_start (the decoder's children are forked before MPI exists) and before anything collective;
+ * um_world_close is called once, by main. A program that was not started by mpirun or srun is a world of one rank; no daemon is
+ * started for it. Errors of MPI itself end the job through MPI_Abort (class "lost": MPI 3 leaves nothing to continue with); the
+ * next run resumes.
  */
 #include "src/core/err.h"
 
@@ -12,13 +13,14 @@
 #include <stdint.h>
 
 typedef struct um_world {
-    MPI_Comm comm;     /* a duplicate of MPI_COMM_WORLD: our tags meet nobody else's */
+    MPI_Comm comm; /* a duplicate of MPI_COMM_WORLD: our tags meet nobody else's */
     int rank, size;
     int node_rank, node_size; /* among the ranks of this machine */
     int n_nodes;
 } um_world;
 
-/* Rank and number of ranks as the launcher's environment tells, before MPI_Init: so that only one of many ranks prints a usage error. 0 and 1 without launcher. Local. */
+/* Rank and number of ranks as the launcher's environment tells, before MPI_Init: so that only one of many ranks prints a usage
+ * error. 0 and 1 without launcher. Local. */
 int um_world_env_rank(void);
 int um_world_env_size(void);
 
@@ -27,14 +29,16 @@ um_status um_world_open(um_world *w);
 /* Collective over all ranks, also after errors. */
 void um_world_close(um_world *w);
 
-/* All ranks learn the worst status of any (job statuses rank above item statuses, these above OK) and return it; where that is not UM_OK, every rank's chain holds "phase: " and the text of the lowest rank that has it,
- * and the rank number when there are several. `status` is this rank's, with its error chain. This is how ranks leave a phase together: local work, um_agree, collective (reliability 13).
- * Collective over w->comm. */
+/* All ranks learn the worst status of any (job statuses rank above item statuses, these above OK) and return it; where that is not
+ * UM_OK, every rank's chain holds "phase: " and the text of the lowest rank that has it, and the rank number when there are
+ * several. `status` is this rank's, with its error chain. This is how ranks leave a phase together: local work, um_agree,
+ * collective (reliability 13). Collective over w->comm. */
 um_status um_agree(um_world *w, um_status status, const char *phase);
 
 /* Rank 0's n bytes to all. Collective over w->comm. */
 void um_world_bcast(um_world *w, void *p, size_t n);
-/* Element-wise over all ranks, in place on rank 0; on other ranks the content is unspecified afterwards. Collective over w->comm. */
+/* Element-wise over all ranks, in place on rank 0; on other ranks the content is unspecified afterwards. Collective over w->comm.
+ */
 void um_world_sum_f64(um_world *w, double *v, int n);
 void um_world_sum_i64(um_world *w, int64_t *v, int n);
 void um_world_max_f64(um_world *w, double *v, int n);

@@ -19,7 +19,7 @@ typedef struct um_rng {
     unsigned used;       /* numbers of the block already given */
 } um_rng;
 
-/* The cipher itself: out = Philox4x32-10(counter, key). Test vectors of the paper's library are in tests/unit/test_rng.c. */
+/* The cipher itself: out = Philox4x32-10(counter, key). Test vectors of the paper's library are in tests/unit/test_core.c. */
 void um_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 um_rng um_rng_stream(uint64_t seed, uint64_t a, uint32_t b, uint32_t purpose);

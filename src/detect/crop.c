@@ -1,12 +1,16 @@
 #include "src/detect/crop.h"
 
+#include <math.h>
+
 /* Truncation towards zero, as int() of the reference; far values are cut to what an int holds. */
 static int whole(float v) { return !(v > -1e8f) ? -100000000 : !(v < 1e8f) ? 100000000 : (int)v; }
 
 bool um_crop_rect(const float box[4], int frame_width_px, int frame_height_px, um_rect *out)
 {
-    int x0 = whole(box[0]), y0 = whole(box[1]), x1 = whole(box[2]), y1 = whole(box[3]);
     *out = (um_rect){0};
+    for (int i = 0; i < 4; i++)
+        if (isnan(box[i])) return false; /* no number is no place */
+    int x0 = whole(box[0]), y0 = whole(box[1]), x1 = whole(box[2]), y1 = whole(box[3]);
     if (x1 <= x0 || y1 <= y0) return false;
     int margin_x = (x1 - x0) / 3, margin_y = (y1 - y0) / 3;
     x0 -= margin_x;

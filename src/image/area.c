@@ -3,13 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef float f32x4 __attribute__((vector_size(16)));
 
-typedef uint8_t u8x16 __attribute__((vector_size(16)));
-typedef uint16_t u16x8 __attribute__((vector_size(16)));
+/* Four bytes as four numbers; the fourth belongs to the next pixel. */
+static inline u32x4 load_pixel(const uint8_t *p)
+{
+#if defined(__SSE2__)
+    int32_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    __m128i v = _mm_cvtsi32_si128(bytes), zero = _mm_setzero_si128();
+    return (u32x4)_mm_unpacklo_epi16(_mm_unpacklo_epi8(v, zero), zero);
+#else
+    return (u32x4){p[0], p[1], p[2], p[3]};
+#endif
+}
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -42,11 +55,8 @@ void um_area_add_row(um_area *a, const um_image *rgb, int y)
     u32x4 left = {0};
     out[0] = left;
     int x = 0;
-    for (; x < w - 1; x++, p += 3) { /* four bytes at a time: the fourth belongs to the next pixel */
-        u8x16 bytes = {0};
-        memcpy(&bytes, p, 4);
-        u16x8 shorts = (u16x8)__builtin_shuffle(bytes, (u8x16){0}, (u8x16){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-        left += (u32x4)__builtin_shuffle(shorts, (u16x8){0}, (u16x8){0, 8, 1, 9, 2, 10, 3, 11});
+    for (; x < w - 1; x++, p += 3) {
+        left += load_pixel(p);
         out[x + 1] = above[x + 1] + left;
     }
     out[w] = above[w] + left + (u32x4){p[0], p[1], p[2], 0};

@@ -1,23 +1,38 @@
 #include "src/image/resize.h"
 
+#include "src/core/cpu.h"
+#include "src/image/resize_kernels.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PRECISION_BITS = 32 - 8 - 2 }; /* fractional bits of a coefficient, as in Pillow's libImaging/Resample.c */
-
-/* One axis: output i is the sum over taps k of weight[i * taps + k] * input[first[i] + k], k < n[i]. */
-typedef struct axis {
-    int n_in, n_out, taps;
-    int *first, *n;
-    int32_t *weight;
-} axis;
+typedef um_resize_axis axis;
 
 struct um_resize {
     axis x, y;
     uint8_t *middle; /* (height in, width out, channels): after the horizontal pass */
     size_t middle_cap;
+    uint8_t *columns; /* of the horizontal pass: 16 rows, in and out */
+    size_t columns_cap;
 };
+
+static const um_resize_kernels *kernels(void)
+{
+    um_cpu_level level = um_cpu_level_get();
+    return level == UM_CPU_AVX512 ? &um_resize_kernels_avx512 : level == UM_CPU_AVX2 ? &um_resize_kernels_avx2 : &um_resize_kernels_base;
+}
+
+static um_status bytes_reserve(uint8_t **p, size_t *cap, size_t need)
+{
+    if (need <= *cap) return UM_OK;
+    free(*p);
+    *cap = 0;
+    *p = malloc(need);
+    if (*p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory to resample a picture");
+    *cap = need;
+    return UM_OK;
+}
 
 um_resize *um_resize_new(void) { return calloc(1, sizeof(um_resize)); }
 
@@ -35,6 +50,7 @@ void um_resize_free(um_resize *r)
     axis_release(&r->x);
     axis_release(&r->y);
     free(r->middle);
+    free(r->columns);
     free(r);
 }
 
@@ -73,7 +89,7 @@ static um_status axis_init(axis *a, int n_in, int n_out)
             sum += k[t];
         }
         for (int t = 0; t < hi - lo; t++) {
-            double v = (sum != 0 ? k[t] / sum : k[t]) * (1 << PRECISION_BITS);
+            double v = (sum != 0 ? k[t] / sum : k[t]) * (1 << UM_RESIZE_BITS);
             a->weight[(size_t)i * (size_t)taps + (size_t)t] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
         }
         a->first[i] = lo;
@@ -86,34 +102,26 @@ static um_status axis_init(axis *a, int n_in, int n_out)
     return UM_OK;
 }
 
-static uint8_t clip8(int32_t v)
+/* Every row of src through the horizontal pass, into r->middle. */
+static um_status resize_x(um_resize *r, const um_resize_kernels *k, const um_image *src, int width_px)
 {
-    v >>= PRECISION_BITS;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-static void pass_x(const axis *a, const uint8_t *in, int channels, uint8_t *out)
-{
-    for (int i = 0; i < a->n_out; i++) {
-        const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
-        const uint8_t *p = in + (size_t)a->first[i] * (size_t)channels;
-        for (int c = 0; c < channels; c++) {
-            int32_t s = 1 << (PRECISION_BITS - 1);
-            for (int t = 0; t < a->n[i]; t++) s += p[t * channels + c] * w[t];
-            *out++ = clip8(s);
+    const size_t channels = (size_t)src->channels, stride = (size_t)width_px * channels;
+    UM_PASS(axis_init(&r->x, src->width_px, width_px));
+    const size_t columns = UM_RESIZE_ROWS * ((size_t)src->width_px * channels + UM_RESIZE_ROWS);
+    UM_PASS(bytes_reserve(&r->middle, &r->middle_cap, stride * (size_t)src->height_px));
+    UM_PASS(bytes_reserve(&r->columns, &r->columns_cap, columns + UM_RESIZE_ROWS * (stride + UM_RESIZE_ROWS)));
+    for (int y = 0; y < src->height_px; y += UM_RESIZE_ROWS) {
+        const uint8_t *in[UM_RESIZE_ROWS];
+        uint8_t *out[UM_RESIZE_ROWS];
+        int n = src->height_px - y < UM_RESIZE_ROWS ? src->height_px - y : UM_RESIZE_ROWS;
+        for (int i = 0; i < UM_RESIZE_ROWS; i++) { /* the last group is filled up with its last row */
+            size_t row = (size_t)(y + (i < n ? i : n - 1));
+            in[i] = src->data + row * src->stride;
+            out[i] = r->middle + row * stride;
         }
+        k->x(&r->x, in, src->channels, r->columns, r->columns + columns, out, n);
     }
-}
-
-static void pass_y(const axis *a, int i, const uint8_t *in, size_t stride, int n, uint8_t *out)
-{
-    const int32_t *w = a->weight + (size_t)i * (size_t)a->taps;
-    const uint8_t *p = in + (size_t)a->first[i] * stride;
-    for (int x = 0; x < n; x++) {
-        int32_t s = 1 << (PRECISION_BITS - 1);
-        for (int t = 0; t < a->n[i]; t++) s += p[(size_t)t * stride + (size_t)x] * w[t];
-        out[x] = clip8(s);
-    }
+    return UM_OK;
 }
 
 um_status um_resize_bicubic(um_resize *r, const um_image *src, const um_image *dst)
@@ -123,18 +131,10 @@ um_status um_resize_bicubic(um_resize *r, const um_image *src, const um_image *d
     int n = dst->width_px * dst->channels;
     const uint8_t *middle = src->data;
     size_t stride = src->stride;
+    const um_resize_kernels *k = kernels();
     if (dst->width_px != src->width_px) {
-        UM_PASS(axis_init(&r->x, src->width_px, dst->width_px));
+        UM_PASS(resize_x(r, k, src, dst->width_px));
         stride = (size_t)n;
-        size_t need = stride * (size_t)src->height_px;
-        if (need > r->middle_cap) {
-            free(r->middle);
-            r->middle_cap = 0;
-            r->middle = malloc(need);
-            if (r->middle == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory to resample a picture");
-            r->middle_cap = need;
-        }
-        for (int y = 0; y < src->height_px; y++) pass_x(&r->x, src->data + (size_t)y * src->stride, src->channels, r->middle + (size_t)y * stride);
         middle = r->middle;
     }
     if (dst->height_px == src->height_px) {
@@ -142,6 +142,6 @@ um_status um_resize_bicubic(um_resize *r, const um_image *src, const um_image *d
         return UM_OK;
     }
     UM_PASS(axis_init(&r->y, src->height_px, dst->height_px));
-    for (int y = 0; y < dst->height_px; y++) pass_y(&r->y, y, middle, stride, n, dst->data + (size_t)y * dst->stride);
+    for (int y = 0; y < dst->height_px; y++) k->y(&r->y, y, middle, stride, n, dst->data + (size_t)y * dst->stride);
     return UM_OK;
 }

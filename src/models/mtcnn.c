@@ -1,5 +1,6 @@
 #include "src/models/mtcnn.h"
 
+#include "src/core/cpu.h"
 #include "src/image/area.h"
 #include "src/models/mtcnn_boxes.h"
 #include "src/models/mtcnn_kernels.h"
@@ -114,18 +115,8 @@ struct um_mtcnn {
 
 static const um_mtcnn_kernels *kernels(void)
 {
-    const char *wish = getenv("UNMASK_ISA");
-    int level = 0;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) level = 1;
-    if (level == 1 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        level = 2;
-#endif
-    if (wish != NULL && strcmp(wish, "base") == 0) level = 0;
-    if (wish != NULL && strcmp(wish, "avx2") == 0 && level > 1) level = 1;
-    return level == 2 ? &um_mtcnn_kernels_avx512 : level == 1 ? &um_mtcnn_kernels_avx2 : &um_mtcnn_kernels_base;
+    um_cpu_level level = um_cpu_level_get();
+    return level == UM_CPU_AVX512 ? &um_mtcnn_kernels_avx512 : level == UM_CPU_AVX2 ? &um_mtcnn_kernels_avx2 : &um_mtcnn_kernels_base;
 }
 
 const char *um_mtcnn_isa(void) { return kernels()->name; }
@@ -381,8 +372,8 @@ static um_status plan_levels(um_mtcnn *net, int w, int h)
 /* Area sums and all levels in one sweep over the rows, so that a level's row is read from the sums while they are in the cache. */
 static um_status make_levels(um_mtcnn *net, const um_image *rgb)
 {
+    UM_PASS(um_area_begin(&net->area, rgb)); /* first: it knows the size limit */
     UM_PASS(plan_levels(net, rgb->width_px, rgb->height_px));
-    UM_PASS(um_area_begin(&net->area, rgb));
     for (int i = 0; i < net->n_levels; i++) net->levels[i].made = 0;
     for (int y = 0; y < rgb->height_px; y++) {
         um_area_add_row(&net->area, rgb, y);

@@ -19,7 +19,6 @@ enum { BLOCK_10 = 5, BLOCK = 8 };
 enum { BLOCK_10 = 5, BLOCK = 4 };
 #endif
 enum { REGS_MAX = 3 };
-#define UNROLL _Pragma("GCC unroll 16")
 
 static int block_of(int n_out) { return n_out == 10 ? BLOCK_10 : BLOCK; }
 
@@ -73,22 +72,22 @@ UM_INLINE void conv_chunk(const int n_in, const int n_out, const int block, cons
             for (int x = 0; x < n; x += regs * UM_VL) {
                 um_v acc[8][REGS_MAX];
                 /* Frequency 1 reaches all four rows with factor 1: the bias enters there. */
-                UNROLL for (int b = 0; b < block; b++) UNROLL for (int r = 0; r < regs; r++) acc[b][r] = um_v_set(f == 1 ? bias[k + b] : 0);
+                UM_UNROLL for (int b = 0; b < block; b++) UM_UNROLL for (int r = 0; r < regs; r++) acc[b][r] = um_v_set(f == 1 ? bias[k + b] : 0);
                 const float *q = w;
                 for (int c = 0; c < n_in; c++) {
                     const float *p = &u[f][c][x];
-                    UNROLL for (int s = 0; s < 3; s++, q += block)
+                    UM_UNROLL for (int s = 0; s < 3; s++, q += block)
                     {
                         um_v v[REGS_MAX];
-                        UNROLL for (int r = 0; r < regs; r++) v[r] = um_v_load(p + s + r * UM_VL);
-                        UNROLL for (int b = 0; b < block; b++)
+                        UM_UNROLL for (int r = 0; r < regs; r++) v[r] = um_v_load(p + s + r * UM_VL);
+                        UM_UNROLL for (int b = 0; b < block; b++)
                         {
                             um_v t = um_v_set(q[b]);
-                            UNROLL for (int r = 0; r < regs; r++) acc[b][r] = um_v_fma(v[r], t, acc[b][r]);
+                            UM_UNROLL for (int r = 0; r < regs; r++) acc[b][r] = um_v_fma(v[r], t, acc[b][r]);
                         }
                     }
                 }
-                UNROLL for (int b = 0; b < block; b++) UNROLL for (int r = 0; r < regs; r++) um_v_store(&m[f][b][x + r * UM_VL], acc[b][r]);
+                UM_UNROLL for (int b = 0; b < block; b++) UM_UNROLL for (int r = 0; r < regs; r++) um_v_store(&m[f][b][x + r * UM_VL], acc[b][r]);
             }
         for (int b = 0; b < block; b++) {
             float *o = out + (size_t)(k + b) * out_channel;
@@ -256,24 +255,24 @@ UM_INLINE void layer_block(const um_layer *l, const int groups, const int pixels
     const float *p[PIXELS];
     const size_t group = (size_t)l->rows * (size_t)l->run * LAYER_BLOCK; /* floats of one group's weights */
     const float *w = l->w + (size_t)(k / LAYER_BLOCK) * group;
-    UNROLL for (int i = 0; i < pixels; i++)
+    UM_UNROLL for (int i = 0; i < pixels; i++)
     {
         p[i] = in + offset[i];
-        UNROLL for (int j = 0; j < groups * PER; j++) acc[i][j] = um_v_load(l->bias + k + j * UM_VL);
+        UM_UNROLL for (int j = 0; j < groups * PER; j++) acc[i][j] = um_v_load(l->bias + k + j * UM_VL);
     }
     for (int r = 0; r < l->rows; r++) {
         for (int c = 0; c < l->run; c++, w += LAYER_BLOCK) {
             um_v q[GROUPS * PER];
-            UNROLL for (int j = 0; j < groups * PER; j++) q[j] = um_v_load(w + (size_t)(j / PER) * group + (j % PER) * UM_VL);
-            UNROLL for (int i = 0; i < pixels; i++)
+            UM_UNROLL for (int j = 0; j < groups * PER; j++) q[j] = um_v_load(w + (size_t)(j / PER) * group + (j % PER) * UM_VL);
+            UM_UNROLL for (int i = 0; i < pixels; i++)
             {
                 um_v t = um_v_set(p[i][c]);
-                UNROLL for (int j = 0; j < groups * PER; j++) acc[i][j] = um_v_fma(q[j], t, acc[i][j]);
+                UM_UNROLL for (int j = 0; j < groups * PER; j++) acc[i][j] = um_v_fma(q[j], t, acc[i][j]);
             }
         }
-        UNROLL for (int i = 0; i < pixels; i++) p[i] += row_step;
+        UM_UNROLL for (int i = 0; i < pixels; i++) p[i] += row_step;
     }
-    UNROLL for (int i = 0; i < pixels; i++) UNROLL for (int j = 0; j < groups * PER; j++)
+    UM_UNROLL for (int i = 0; i < pixels; i++) UM_UNROLL for (int j = 0; j < groups * PER; j++)
     {
         um_v v = acc[i][j];
         if (l->slope != NULL) v = um_v_prelu(v, um_v_load(l->slope + k + j * UM_VL));

@@ -19,6 +19,8 @@
 #define UM_ISA_TEXT(level) UM_ISA_TEXT2(level)
 #define UM_ISA_NAME UM_ISA_TEXT(UM_ISA_LEVEL) /* "avx2" */
 
+/* Before a loop of constant count whose variables must stay in registers. */
+#define UM_UNROLL _Pragma("GCC unroll 16")
 #define UM_INLINE static inline __attribute__((always_inline))
 
 #if defined(UM_ISA_avx512)
