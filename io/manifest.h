@@ -7,6 +7,7 @@
  */
 #include "src/core/buf.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum um_label { UM_LABEL_UNKNOWN = 0, UM_LABEL_REAL = 1, UM_LABEL_FAKE = 2 } um_label;
@@ -54,3 +55,7 @@ um_status um_manifest_parse(const char *text, size_t n, um_manifest *out);
 void um_manifest_release(um_manifest *m);
 /* Index of the video called `name`: its path, or its file name or stem where only one video has it. -1 none, -2 several. */
 int um_manifest_find(const um_manifest *m, const char *name);
+/* A video's file name without folder and extension: the reference's id of it. New memory: free it. NULL when there is none. */
+char *um_manifest_stem(const um_manifest_video *v);
+/* Do two videos with used[i] (NULL: all) have one stem? UM_DATA names both: where files or rows are named by stem they could not be told apart. */
+um_status um_manifest_check_stems(const um_manifest *m, const bool *used);

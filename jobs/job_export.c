@@ -122,9 +122,10 @@ static um_status export_video(export_run *r, int video)
 {
     const um_store_content *c = r->c;
     const um_manifest_video *m = &c->manifest.video[video];
-    const char *slash = strrchr(m->path, '/'), *name = slash != NULL ? slash + 1 : m->path, *dot = strrchr(name, '.');
-    char id[256], made[3] = {0, 0, 0};
-    snprintf(id, sizeof id, "%.*s", dot != NULL && dot != name ? (int)(dot - name) : (int)strlen(name), name);
+    char made[3] = {0, 0, 0}, *stem = um_manifest_stem(m), id[256];
+    if (stem == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a name");
+    snprintf(id, sizeof id, "%s", stem); /* a file name has at most 255 bytes */
+    free(stem);
     if (m->original < 0 && m->unit >= 0 && c->video[video].frames_given > 0) UM_PASS(write_boxes(r, video, id));
     for (int64_t i = c->first_entry[video]; i < c->first_entry[video + 1]; i++) {
         const um_store_entry *e = &c->entry[i];
@@ -162,31 +163,13 @@ static um_status read_frames(const char *config, um_frames *out)
 }
 
 /* The layout names files by stem. */
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static um_status check_stems(const um_store_content *c)
 {
-    size_t n = (size_t)c->manifest.n_videos;
-    char **stem = calloc(n + 1, sizeof *stem);
-    um_status st = stem == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %zu names", n) : UM_OK;
-    for (size_t i = 0; i < n && st == UM_OK; i++) {
-        const char *slash = strrchr(c->manifest.video[i].path, '/'), *name = slash != NULL ? slash + 1 : c->manifest.video[i].path,
-                   *dot = strrchr(name, '.');
-        stem[i] = strndup(name, dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name));
-        if (stem[i] == NULL) st = UM_FAIL(UM_NO_MEMORY, "no memory for %zu names", n);
-    }
-    if (st == UM_OK) {
-        qsort(stem, n, sizeof *stem, by_text);
-        for (size_t i = 1; i < n && st == UM_OK; i++)
-            if (strcmp(stem[i], stem[i - 1]) == 0)
-                st = UM_FAIL(UM_DATA, "several videos have the stem %s, by which the reference's layout names files",
-                             um_quote(stem[i]));
-    }
-    for (size_t i = 0; stem != NULL && i < n; i++) free(stem[i]);
-    free(stem);
+    bool *used = calloc((size_t)c->manifest.n_videos + 1, sizeof *used);
+    if (used == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d videos", c->manifest.n_videos);
+    for (int i = 0; i < c->manifest.n_videos; i++) used[i] = c->first_entry[i + 1] > c->first_entry[i];
+    um_status st = um_manifest_check_stems(&c->manifest, used);
+    free(used);
     return st;
 }
 

@@ -36,40 +36,6 @@ typedef struct fold_count {
     int64_t reals, fakes, real_crops, fake_crops;
 } fold_count;
 
-/* File name without folder and extension: the reference's id of a video. */
-static char *stem_of(const char *path)
-{
-    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path, *dot = strrchr(name, '.');
-    return strndup(name, dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name));
-}
-
-typedef struct stem_ref {
-    const char *stem, *path;
-} stem_ref;
-
-static int by_stem(const void *a, const void *b)
-{
-    return strcmp(((const stem_ref *)a)->stem, ((const stem_ref *)b)->stem);
-}
-
-/* Crops are found by stem in this layout: two videos of one stem could not be told apart. */
-static um_status check_stems(const um_store_content *c, char **stem)
-{
-    stem_ref *refs = malloc((size_t)(c->manifest.n_videos + 1) * sizeof *refs);
-    size_t n = 0;
-    um_status st = UM_OK;
-    if (refs == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d names", c->manifest.n_videos);
-    for (int i = 0; i < c->manifest.n_videos; i++)
-        if (c->first_entry[i + 1] > c->first_entry[i]) refs[n++] = (stem_ref){stem[i], c->manifest.video[i].path};
-    qsort(refs, n, sizeof *refs, by_stem);
-    for (size_t i = 1; i < n && st == UM_OK; i++)
-        if (strcmp(refs[i].stem, refs[i - 1].stem) == 0)
-            st = UM_FAIL(UM_DATA, "%s and %s have the same stem, by which folds.csv names a video; rename one and preprocess again",
-                         um_quote(refs[i - 1].path), um_quote(refs[i].path));
-    free(refs);
-    return st;
-}
-
 static bool has_crops(const um_store_content *c, int video)
 {
     for (int64_t e = c->first_entry[video]; e < c->first_entry[video + 1]; e++)
@@ -205,7 +171,7 @@ static um_status run(um_job_context *ctx, void *values)
     int *fold = NULL;
     int64_t *row = NULL, n_rows = 0;
     fold_count *count = NULL;
-    bool loaded = false, *paired = NULL;
+    bool loaded = false, *paired = NULL, *used = NULL;
     size_t n = 0;
     um_status st;
     UM_GOTO_PASS(st, um_store_load(ctx->vfs, o->store, true, &c));
@@ -214,15 +180,17 @@ static um_status run(um_job_context *ctx, void *values)
     stem = calloc(n + 1, sizeof *stem);
     fold = calloc(n + 1, sizeof *fold);
     paired = calloc(n + 1, sizeof *paired);
+    used = calloc(n + 1, sizeof *used);
     count = calloc((size_t)o->splits, sizeof *count);
     row = malloc((size_t)(c.n_entries + 1) * sizeof *row);
-    if (stem == NULL || fold == NULL || paired == NULL || count == NULL || row == NULL)
+    if (stem == NULL || fold == NULL || paired == NULL || used == NULL || count == NULL || row == NULL)
         UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %zu videos", n));
     for (size_t i = 0; i < n; i++) {
-        stem[i] = stem_of(c.manifest.video[i].path);
+        stem[i] = um_manifest_stem(&c.manifest.video[i]);
+        used[i] = c.first_entry[i + 1] > c.first_entry[i];
         if (stem[i] == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %zu names", n));
     }
-    UM_GOTO_PASS(st, check_stems(&c, stem));
+    UM_GOTO_PASS(st, um_manifest_check_stems(&c.manifest, used));
     UM_GOTO_PASS(st, assign(&c, o, fold));
     UM_GOTO_PASS(st, check_leaks(&c, fold));
 
@@ -270,6 +238,7 @@ done:
     free(stem);
     free(fold);
     free(paired);
+    free(used);
     free(count);
     free(row);
     um_buf_release(&line);

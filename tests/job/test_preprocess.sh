@@ -77,6 +77,17 @@ rc 0 "$UNMASK" folds --store "$work/s2" -o "$work/folds.csv" --by group --splits
 rc 65 "$UNMASK" folds --store "$work/s2" -o "$work/no.csv"
 grep -q -- "--by group --splits 5" "$work/err" || fail "the refusal of an empty fold names no remedy"
 [ ! -e "$work/no.csv" ] || fail "a refused folds.csv was written"
+# Two videos of one stem: refused by both that name videos by it.
+mkdir -p "$work/twins/dfdc_train_part_0" "$work/twins/dfdc_train_part_1"
+original=$(python3 -c "import json,sys; m=json.load(open(sys.argv[1])); print(sorted(n for n in m if m[n]['label']=='REAL')[0])" "$root/dfdc_train_part_0/metadata.json")
+for part in 0 1; do
+    cp "$root/dfdc_train_part_0/$original" "$work/twins/dfdc_train_part_$part/twin.mp4"
+    echo '{"twin.mp4": {"label": "REAL", "split": "train"}}' >"$work/twins/dfdc_train_part_$part/metadata.json"
+done
+rc 0 "$UNMASK" preprocess "$work/twins" --store "$work/twins.store"
+rc 65 "$UNMASK" folds --store "$work/twins.store" -o "$work/no.csv" --reals all --by group --splits 2
+grep -q "dfdc_train_part_0/twin.mp4.*dfdc_train_part_1/twin.mp4" "$work/err" || fail "two videos of one stem are not both named"
+rc 65 "$UNMASK" export store "$work/twins.store" -o "$work/no.dir"
 rc 0 "$UNMASK" export store "$work/s2" --layout reference -o "$work/reference"
 python3 - "$work" <<'PY' || fail "index, folds and export disagree"
 import csv, glob, json, os, subprocess, sys
