@@ -1,0 +1,18 @@
+#pragma once
+/* cvresize.h: OpenCV's INTER_AREA and INTER_CUBIC on 8-bit pictures of 3 channels, to the bit, and the classifier's input made with them.
+ *
+ * INTER_AREA (shrinking): fractional coverage in f32, rounded half to even; whole-number factors take OpenCV's integer path. INTER_CUBIC (enlarging): a = -0.75, 11-bit fixed-point coefficients, replicated
+ * border, centres aligned. Bits are those of OpenCV 4.10; same at every instruction-set level.
+ */
+#include "src/image/image.h"
+
+typedef struct um_cvresize um_cvresize; /* one thread's coefficient tables and rows, reused */
+um_status um_cvresize_new(um_cvresize **out);
+void um_cvresize_free(um_cvresize *r);
+/* Any size to any size of at least 1 x 1. Errors: UM_NO_MEMORY, UM_USAGE. */
+um_status um_cvresize_area(um_cvresize *r, const um_image *in, um_image *out);
+um_status um_cvresize_cubic(um_cvresize *r, const um_image *in, um_image *out);
+
+/* The reference's isotropically_resize_image and put_to_center (pipeline: Pixels): the longer side becomes size_px, the other int(side * size_px / longer) as the reference's floats have it; area when shrinking, cubic
+ * when enlarging, unchanged where the longer side is size_px already; centred on black at integer offsets. out: (size,size,3) U8 contiguous. */
+um_status um_cvresize_letterbox(um_cvresize *r, const um_image *crop, int size_px, uint8_t *out);

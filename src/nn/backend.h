@@ -1,0 +1,64 @@
+#pragma once
+/* backend.h: what a backend must do for inference: a table of functions over fused steps.
+ *
+ * src/nn/plan.c lowers a graph to steps: batch norm folded into the convolution before it, activation, residual sum, squeeze-and-excite's product and mean fused into their neighbours. A backend makes a
+ * kernel of each step once (all choices, all sizes), packs its constants once into memory of the caller (which may be shared between processes), and then runs it any number of times: running allocates
+ * nothing, asks the host nothing, and takes an opaque stream (NULL on a CPU), so that a backend may record a whole plan as one graph.
+ *
+ * Bits: on a CPU backend the result of a step is a pure function of its input and constants: not of the batch, the thread, or what else runs. `cpu` in f32 gives the same bits at every instruction-set
+ * level (each output is one chain of fused multiply-adds in an order that the code writes down).
+ */
+#include "src/core/err.h"
+#include "src/nn/graph.h"
+
+typedef enum um_step_kind {
+    UM_STEP_CONVERT,   /* U8 (N,H,W,C) -> (x/255 - mean[c]) / std[c] */
+    UM_STEP_CONV,      /* act(conv(in * gate) + bias + residual); 1 x 1 on 1 x 1 maps is the dense layer */
+    UM_STEP_DEPTHWISE, /* act(depthwise(in) + bias); with `means` >= 0 also the mean over P and Q of what it writes */
+    UM_STEP_MEAN,      /* over H and W, to f32 */
+    UM_STEP_MAX_POOL,
+    UM_STEP_ACT,       /* an activation, sum or product that found no neighbour to fuse with: act(in * gate + residual) */
+} um_step_kind;
+
+typedef struct um_step {
+    um_step_kind kind;
+    um_act act;
+    int n, h, w, c; /* in */
+    int p, q, k;    /* out */
+    int r, s, stride, pad_top, pad_left;
+    int in, out;    /* values: indices of the plan's buffers */
+    int residual;   /* value of the output's shape, added before the activation; -1: none */
+    int gate;       /* value (N,C) f32, multiplies the input; -1: none */
+    int means;      /* DEPTHWISE: value (N,K) f32 that receives the means; -1: none */
+    um_dtype in_type, out_type; /* the residual has out_type. Gates and means are f32 always. */
+    float mean[3], std[3];      /* CONVERT */
+} um_step;
+
+/* The folded constants of a step, f32, borrowed during um_backend.pack. */
+typedef struct um_step_weights {
+    const float *weight; /* CONV (K,R,S,C), DEPTHWISE (R,S,C), else NULL */
+    const float *bias;   /* (K), never NULL for CONV and DEPTHWISE */
+    const float *slope;  /* (K) for PReLU, else NULL */
+} um_step_weights;
+
+typedef struct um_kernel um_kernel; /* the backend's own */
+
+typedef struct um_backend {
+    const char *name; /* "ref", "cpu", "cuda" */
+    /* Does this machine compute in that precision? */
+    bool (*has)(um_dtype precision);
+    /* How many steps from `step` on (of the n there are) it does as one kernel, at least 1. The output of each but the last has no other reader, and then needs no memory. */
+    int (*take)(const um_step *step, int n);
+    /* A kernel for step[0..n). Errors: UM_NO_MEMORY, UM_INTERNAL (a shape it cannot do). */
+    um_status (*kernel_new)(const um_step *step, int n, um_kernel **out);
+    void (*kernel_free)(um_kernel *k);
+    size_t (*constant_bytes)(const um_kernel *k); /* packed constants; 64-byte aligned by the plan */
+    size_t (*scratch_bytes)(const um_kernel *k);  /* while it runs; shared by all kernels of a plan */
+    /* Packs weights[0..n) into `constants`. */
+    um_status (*pack)(const um_kernel *k, const um_step_weights *weights, void *constants);
+    /* value[i]: memory of the plan's value i, 64-byte aligned, with at least 64 readable bytes behind it. */
+    void (*run)(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream);
+} um_backend;
+
+extern const um_backend um_backend_ref; /* plain C, every step, the oracle of the tests: src/nn/ref */
+extern const um_backend um_backend_cpu; /* src/nn/cpu */
