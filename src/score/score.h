@@ -20,12 +20,13 @@ typedef struct um_score_face {
     float box[4];
     float probability;  /* the detector's */
     float landmarks[5][2];
-    int person;         /* index in um_score_row.person; -1: of no counted person */
-    float *score;       /* [n_models], sigmoid of the logit */
+    int window;         /* of the frame's time (window.h); 0 with --pool faces */
+    int track;          /* of whom: um_score_tracks; -1: none yet */
+    float *score;       /* [n_models], sigmoid of the logit; NaN: not looked at (a track that does not count) */
 } um_score_face;
 
 typedef struct um_score_person {
-    int track;          /* number of the track in the video, from 0 */
+    int track;          /* um_score_face.track of its faces */
     double start_s, end_s;
     int n_faces;
     double score;       /* mean over the models of their confident averages */
@@ -54,3 +55,12 @@ void um_score_row_release(um_score_row *r);
 /* The reference's confident_strategy: mean of the predictions above t = 0.8 when more than floor(n / 2.5) and more than 11 are above; else the mean of those below 0.2 when more than 90 % are; else the mean of all. NaN for
  * n = 0. Sums as numpy.mean does, in f32 pairwise, where published results must be met (--pool faces), say so in the .c. */
 double um_score_confident(const float *p, int n);
+
+/* Follows each person within a window by box overlap and landmarks: fills face[].track (numbered in order of first appearance over the video) and returns how many tracks there are. Geometry only, so it can run before any
+ * face is scored. Faces are in order of frame. Errors: UM_NO_MEMORY. */
+um_status um_score_tracks(um_score_row *row, int *n_tracks);
+/* --pool persons: from faces with tracks and scores to persons (tracks of at least min_faces faces), the video's score (the highest person's) with its time range, model_score and verdict (fake where score >= threshold). Without
+ * a person: unknown, NaN. Errors: UM_NO_MEMORY. */
+um_status um_score_persons(um_score_row *row, int min_faces, double threshold);
+/* --pool faces: the reference's rule over the first 127 faces as one pool, with its quirks: exactly one face gives 0.5, none gives 0.5 (the row's status says so; the verdict is then unknown). Errors: UM_NO_MEMORY. */
+um_status um_score_faces(um_score_row *row, double threshold);
