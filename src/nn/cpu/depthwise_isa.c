@@ -25,7 +25,7 @@ void UM_ISA(um_cpu_dw_pack)(int c, int r, int s, const float *weight, const floa
             }
 }
 
-UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride)
+UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride, const um_act act)
 {
     for (int v = 0; v < d->n_channels; v += UM_VL) {
         const float *w = d->packed + (size_t)v * (size_t)(R * S + 1);
@@ -51,7 +51,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
                         _Pragma("GCC unroll 32")
 #endif
                         for (int x = 0; x < (PX - 1) * stride + S; x++) {
-                            um_v u = um_v_load(line + (size_t)x * d->in_col);
+                            um_v u = um_v_once(um_v_load(line + (size_t)x * d->in_col));
                             UM_UNROLL
                             for (int i = 0; i < PX; i++) {
                                 int s = x - i * stride;
@@ -70,7 +70,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
                 for (int i = 0; i < PX; i++) um_v_store(tile + i * UM_VL, acc[i]);
                 int valid = d->q - q < PX ? d->q - q : PX;
                 for (int i = 0; i < valid; i++, out += d->out_col) {
-                    um_v y = um_v_act(um_v_load(tile + i * UM_VL), d->act, NULL);
+                    um_v y = um_v_act(um_v_load(tile + i * UM_VL), act, NULL);
                     row_sum = um_v_add(row_sum, y);
                     if (n >= UM_VL) um_e_store(out, y);
                     else um_e_store_part(out, y, n);
@@ -82,12 +82,12 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
     }
 }
 
-static void dw_3_1(const um_dw *d) { dw_any(d, 3, 3, 1); }
-static void dw_3_2(const um_dw *d) { dw_any(d, 3, 3, 2); }
-static void dw_5_1(const um_dw *d) { dw_any(d, 5, 5, 1); }
-static void dw_5_2(const um_dw *d) { dw_any(d, 5, 5, 2); }
+static void dw_3_1(const um_dw *d) { dw_any(d, 3, 3, 1, UM_ACT_SWISH); }
+static void dw_3_2(const um_dw *d) { dw_any(d, 3, 3, 2, UM_ACT_SWISH); }
+static void dw_5_1(const um_dw *d) { dw_any(d, 5, 5, 1, UM_ACT_SWISH); }
+static void dw_5_2(const um_dw *d) { dw_any(d, 5, 5, 2, UM_ACT_SWISH); }
 
-/* Any other filter: one output at a time. */
+/* Any other filter or activation: one output at a time. */
 static void dw_plain(const um_dw *d)
 {
     for (int v = 0; v < d->n_channels; v += UM_VL) {
@@ -114,7 +114,8 @@ static void dw_plain(const um_dw *d)
 
 void UM_ISA(um_cpu_dw)(const um_dw *d)
 {
-    if (d->r == 3 && d->s == 3 && d->stride == 1) dw_3_1(d);
+    if (d->act != UM_ACT_SWISH) dw_plain(d);
+    else if (d->r == 3 && d->s == 3 && d->stride == 1) dw_3_1(d);
     else if (d->r == 3 && d->s == 3 && d->stride == 2) dw_3_2(d);
     else if (d->r == 5 && d->s == 5 && d->stride == 1) dw_5_1(d);
     else if (d->r == 5 && d->s == 5 && d->stride == 2) dw_5_2(d);

@@ -16,6 +16,12 @@ UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return _mm512_slli_epi32(a, 23); }
 UM_INLINE um_v um_v_mul(um_v a, um_v b) { return _mm512_mul_ps(a, b); }
 UM_INLINE um_v um_v_min(um_v a, um_v b) { return _mm512_min_ps(a, b); }
 UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
+/* v, loaded by an instruction of its own: the compiler else repeats a load for each use, and loads are as scarce as products. */
+UM_INLINE um_v um_v_once(um_v v)
+{
+    __asm__("" : "+v"(v));
+    return v;
+}
 /* The first n lanes. */
 UM_INLINE void um_v_store_part(float *p, um_v v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
 #elif defined(UM_ISA_avx2)
@@ -29,6 +35,11 @@ UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return _mm256_slli_epi32(a, 23); }
 UM_INLINE um_v um_v_mul(um_v a, um_v b) { return _mm256_mul_ps(a, b); }
 UM_INLINE um_v um_v_min(um_v a, um_v b) { return _mm256_min_ps(a, b); }
 UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return _mm256_fnmadd_ps(a, b, c); }
+UM_INLINE um_v um_v_once(um_v v)
+{
+    __asm__("" : "+x"(v));
+    return v;
+}
 UM_INLINE void um_v_store_part(float *p, um_v v, int n)
 {
     float t[UM_VL];
@@ -46,6 +57,7 @@ UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return a << 23; }
 UM_INLINE um_v um_v_mul(um_v a, um_v b) { return a * b; }
 UM_INLINE um_v um_v_min(um_v a, um_v b) { return um_v_select(a < b, a, b); }
 UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return um_v_fma(-a, b, c); }
+UM_INLINE um_v um_v_once(um_v v) { return v; }
 UM_INLINE void um_v_store_part(float *p, um_v v, int n)
 {
     for (int i = 0; i < n; i++) p[i] = v[i];

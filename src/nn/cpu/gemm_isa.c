@@ -16,7 +16,7 @@ enum { NV_MAX = 2, MR = 3 };
 #endif
 
 enum {
-    CHUNK_MAX = 240,          /* channels: 48 columns of them are 46 KB */
+    CHUNK_MAX = 160,          /* channels: 48 columns of them are 46 KB */
     ROWS_BYTES = 768 * 1024,  /* of a block of rows, with its sums */
 };
 
@@ -69,7 +69,12 @@ typedef struct tile_args {
     const float *init; /* biases (one row for all), or the sums so far */
     size_t init_stride;
     float *sums; /* MR rows of the panel's width */
+    size_t ahead; /* elements from a row to one that will be wanted soon */
+    const char *next; /* of the panel that comes after this one: lines to fetch, so many each 16 steps */
+    int next_lines;
 } tile_args;
+
+enum { GROUP = 16 }; /* steps between prefetches: a line of each row */
 
 UM_INLINE void tile(const int mr, const int nv, const tile_args *t)
 {
@@ -80,27 +85,34 @@ UM_INLINE void tile(const int mr, const int nv, const tile_args *t)
         for (int j = 0; j < nv; j++) acc[i][j] = um_v_load(t->init + (size_t)i * t->init_stride + j * UM_VL);
     const um_e *w = t->w;
     const size_t stride = t->a_stride;
+    const char *next = t->next;
     for (int b = 0; b < t->blocks; b++) {
         const um_e *row = t->a + (size_t)b * t->block_stride;
-        for (const um_e *end = row + t->c; row != end; row += PAIR) {
-            um_v x[3];
+        for (const um_e *end = row + t->c; row != end;) {
+            const um_e *stop = end - row > GROUP * PAIR ? row + GROUP * PAIR : end;
             UM_UNROLL
-            for (int j = 0; j < nv; j++) x[j] = um_v_load((const float *)(const void *)(w + j * UM_VL * PAIR));
-            UM_UNROLL
-            for (int i = 0; i < mr; i++) {
+            for (int i = 0; i < mr; i++) __builtin_prefetch(row + (size_t)i * stride + t->ahead);
+            for (int i = 0; i < t->next_lines; i++, next += 64) __builtin_prefetch(next, 0, 2);
+            for (; row != stop; row += PAIR) {
+                um_v x[3];
+                UM_UNROLL
+                for (int j = 0; j < nv; j++) x[j] = um_v_load((const float *)(const void *)(w + j * UM_VL * PAIR));
+                UM_UNROLL
+                for (int i = 0; i < mr; i++) {
 #if defined(UM_ISA_avx512_bf16)
-                int32_t pair;
-                memcpy(&pair, row + (size_t)i * stride, sizeof pair);
-                __m512bh v = (__m512bh)_mm512_set1_epi32(pair);
-                UM_UNROLL
-                for (int j = 0; j < nv; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], v, (__m512bh)x[j]);
+                    int32_t pair;
+                    memcpy(&pair, row + (size_t)i * stride, sizeof pair);
+                    __m512bh v = (__m512bh)_mm512_set1_epi32(pair);
+                    UM_UNROLL
+                    for (int j = 0; j < nv; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], v, (__m512bh)x[j]);
 #else
-                um_v v = um_v_set(row[(size_t)i * stride]);
-                UM_UNROLL
-                for (int j = 0; j < nv; j++) acc[i][j] = um_v_fma(v, x[j], acc[i][j]);
+                    um_v v = um_v_set(row[(size_t)i * stride]);
+                    UM_UNROLL
+                    for (int j = 0; j < nv; j++) acc[i][j] = um_v_fma(v, x[j], acc[i][j]);
 #endif
+                }
+                w += nv * UM_VL * PAIR;
             }
-            w += nv * UM_VL * PAIR;
         }
     }
     UM_UNROLL
@@ -245,6 +257,12 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
                     scale(w, g->gate + c0, n, width, scaled);
                     w = scaled;
                 }
+                /* The next panel comes from far: its lines are fetched while this one works. */
+                const char *next = NULL;
+                int groups = (n / PAIR + GROUP - 1) / GROUP, n_tiles = (m_end - m0 + MR - 1) / MR, lines = (int)((size_t)n * (size_t)width * sizeof(um_e) / 64), per_group = 0;
+                if (v + nv < n_vectors) next = (const char *)bias + panel_bytes(g->c, nv) + (size_t)c0 * (size_t)width * sizeof(um_e);
+                else if (!last) next = (const char *)g->packed + (size_t)(c0 + b.chunk) * (size_t)width * sizeof(um_e);
+                if (next != NULL) per_group = (lines + groups * n_tiles - 1) / (groups * n_tiles);
                 float *part = sums + (size_t)(v - v_first) * UM_VL * (size_t)b.rows;
                 for (int m = m0; m < m_end; m += MR) {
                     int rows = m_end - m < MR ? m_end - m : MR;
@@ -257,7 +275,12 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
                                    .w = w,
                                    .init = first ? bias : mine,
                                    .init_stride = first ? 0 : (size_t)width,
-                                   .sums = mine};
+                                   .sums = mine,
+                                   .ahead = v == v_first && m + 2 * MR <= g->m ? (size_t)MR * g->a_stride : 0,
+                                   .next = next,
+                                   .next_lines = lines > 0 ? per_group : 0};
+                    lines -= groups * per_group;
+                    if (next != NULL) next += (size_t)(groups * per_group) * 64;
                     tiles[nv - 1][rows - 1](&t);
                     if (last) finish(g, mine, rows, m, v * UM_VL, width);
                 }
