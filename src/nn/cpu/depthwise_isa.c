@@ -69,11 +69,18 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
                 UM_UNROLL
                 for (int i = 0; i < PX; i++) um_v_store(tile + i * UM_VL, acc[i]);
                 int valid = d->q - q < PX ? d->q - q : PX;
-                for (int i = 0; i < valid; i++, out += d->out_col) {
-                    um_v y = um_v_act(um_v_load(tile + i * UM_VL), act, NULL);
-                    row_sum = um_v_add(row_sum, y);
-                    if (n >= UM_VL) um_e_store(out, y);
-                    else um_e_store_part(out, y, n);
+                for (int i = 0; i < valid; i += 3) {
+                    um_v y[3];
+                    UM_UNROLL
+                    for (int j = 0; j < 3; j++) y[j] = um_v_load(tile + (i + j) * UM_VL);
+                    um_v_act(y, 3, act, NULL);
+                    UM_UNROLL
+                    for (int j = 0; j < 3; j++, out += d->out_col) {
+                        if (i + j >= valid) break;
+                        row_sum = um_v_add(row_sum, y[j]);
+                        if (n >= UM_VL) um_e_store(out, y[j]);
+                        else um_e_store_part(out, y[j], n);
+                    }
                 }
             }
             total = um_v_add(total, row_sum);
@@ -100,7 +107,7 @@ static void dw_plain(const um_dw *d)
                 um_v acc = um_v_load(w);
                 for (int t = 0; t < d->r * d->s; t++)
                     acc = um_v_fma(um_v_load(in + (size_t)(t / d->s) * d->in_row + (size_t)(t % d->s) * d->in_col), um_v_load(w + (t + 1) * UM_VL), acc);
-                acc = um_v_act(acc, d->act, NULL);
+                um_v_act(&acc, 1, d->act, NULL);
                 row_sum = um_v_add(row_sum, acc);
                 um_e *out = (um_e *)d->out + (size_t)p * d->out_row + (size_t)q * d->out_col + v;
                 if (d->n_channels - v >= UM_VL) um_e_store(out, acc);

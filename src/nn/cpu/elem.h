@@ -15,6 +15,7 @@ UM_INLINE um_vi um_vi_sub(um_vi a, um_vi b) { return _mm512_sub_epi32(a, b); }
 UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return _mm512_slli_epi32(a, 23); }
 UM_INLINE um_v um_v_mul(um_v a, um_v b) { return _mm512_mul_ps(a, b); }
 UM_INLINE um_v um_v_min(um_v a, um_v b) { return _mm512_min_ps(a, b); }
+UM_INLINE um_v um_v_div(um_v a, um_v b) { return _mm512_div_ps(a, b); }
 UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
 /* v, loaded by an instruction of its own: the compiler else repeats a load for each use, and loads are as scarce as products. */
 UM_INLINE um_v um_v_once(um_v v)
@@ -34,6 +35,7 @@ UM_INLINE um_vi um_vi_sub(um_vi a, um_vi b) { return _mm256_sub_epi32(a, b); }
 UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return _mm256_slli_epi32(a, 23); }
 UM_INLINE um_v um_v_mul(um_v a, um_v b) { return _mm256_mul_ps(a, b); }
 UM_INLINE um_v um_v_min(um_v a, um_v b) { return _mm256_min_ps(a, b); }
+UM_INLINE um_v um_v_div(um_v a, um_v b) { return _mm256_div_ps(a, b); }
 UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return _mm256_fnmadd_ps(a, b, c); }
 UM_INLINE um_v um_v_once(um_v v)
 {
@@ -56,6 +58,7 @@ UM_INLINE um_vi um_vi_sub(um_vi a, um_vi b) { return a - b; }
 UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return a << 23; }
 UM_INLINE um_v um_v_mul(um_v a, um_v b) { return a * b; }
 UM_INLINE um_v um_v_min(um_v a, um_v b) { return um_v_select(a < b, a, b); }
+UM_INLINE um_v um_v_div(um_v a, um_v b) { return a / b; }
 UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return um_v_fma(-a, b, c); }
 UM_INLINE um_v um_v_once(um_v v) { return v; }
 UM_INLINE void um_v_store_part(float *p, um_v v, int n)
@@ -80,39 +83,41 @@ UM_INLINE void um_e_store_part(um_e *p, um_v v, int n) { um_v_store_part(p, v, n
 
 /* ---- activations ---- */
 
-/* 1 / (1 + exp(-x)), within 3e-7 of itself for |x| <= 87 and constant beyond. exp(-x) = 2^n 2^f with |f| <= 1/2: adding 1.5 * 2^23 rounds to the whole number n, which then sits in the low bits; 2^f is a
- * minimax polynomial (relative error 7.5e-8). The reciprocal starts from the bits of the number turned round (within 12 %) and takes two steps of third order, y(1 + e + e^2): a division would keep the
- * processor's divider busy for longer than all the rest takes, and its quick estimates differ between processors. */
-UM_INLINE um_v um_v_sigmoid(um_v x)
+/* v[i] = v[i] / (1 + exp(-v[i])), or with `sigmoid` 1 / (1 + exp(-v[i])), within 2e-7 of itself for v >= -8 and 1.3e-6 down to -87; beyond +-87 the exponential is constant. n <= 3 registers step by step,
+ * so that one's latency hides behind the others. exp(-x) = 2^k 2^f with |f| <= 1/2: adding 1.5 * 2^23 rounds to the whole number k, which then sits in the low bits; 2^f is a minimax polynomial
+ * (relative error 7.5e-8). A true division is the same at every level, and measured faster than an estimate with Newton's steps. */
+UM_INLINE void um_v_logistic(um_v *v, const int n, const bool sigmoid)
 {
-    const um_v magic = um_v_set(0x1.8p23f), one = um_v_set(1), log2e = um_v_set(0x1.715476p0f);
-    um_v xc = um_v_max(um_v_set(-87), um_v_min(um_v_set(87), x));
-    um_v n = um_v_fnma(xc, log2e, magic);
-    um_v f = um_v_fnma(xc, log2e, um_v_sub(magic, n));
-    um_v p = um_v_fma(um_v_set(0x1.5c08e6p-10f), f, um_v_set(0x1.3d0c54p-7f));
-    p = um_v_fma(p, f, um_v_set(0x1.c6b6e4p-5f));
-    p = um_v_fma(p, f, um_v_set(0x1.ebf918p-3f));
-    p = um_v_fma(p, f, um_v_set(0x1.62e428p-1f));
-    p = um_v_fma(p, f, um_v_set(0x1.000002p0f));
-    um_v d = um_v_add(um_v_from_bits(um_vi_add(um_v_bits(p), um_vi_to_exponent(um_v_bits(n)))), one);
-    um_v y = um_v_from_bits(um_vi_sub(um_vi_set(0x7ef311c7), um_v_bits(d)));
-    um_v e = um_v_fnma(d, y, one);
-    y = um_v_fma(um_v_fma(e, e, e), y, y);
-    e = um_v_fnma(d, y, one);
-    return um_v_fma(um_v_fma(e, e, e), y, y);
+    const um_v magic = um_v_set(0x1.8p23f), log2e = um_v_set(0x1.715476p0f), one = um_v_set(1);
+    um_v x[3], k[3], f[3], p[3];
+#define EACH UM_UNROLL for (int i = 0; i < n; i++)
+    EACH x[i] = um_v_max(um_v_set(-87), um_v_min(um_v_set(87), v[i]));
+    EACH k[i] = um_v_fnma(x[i], log2e, magic);
+    EACH f[i] = um_v_fnma(x[i], log2e, um_v_sub(magic, k[i]));
+    EACH p[i] = um_v_fma(um_v_set(0x1.5c08e6p-10f), f[i], um_v_set(0x1.3d0c54p-7f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.c6b6e4p-5f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.ebf918p-3f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.62e428p-1f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.000002p0f));
+    EACH p[i] = um_v_add(um_v_from_bits(um_vi_add(um_v_bits(p[i]), um_vi_to_exponent(um_v_bits(k[i])))), one);
+    EACH v[i] = um_v_div(sigmoid ? one : v[i], p[i]);
+#undef EACH
 }
 
-/* slope: of these lanes, PReLU only. */
-UM_INLINE um_v um_v_act(um_v v, um_act act, const float *slope)
+/* v[i] = act(v[i]), n <= 3 neighbouring registers. slope: of the first's lanes, PReLU only. */
+UM_INLINE void um_v_act(um_v *v, const int n, um_act act, const float *slope)
 {
     switch (act) {
-    case UM_ACT_SWISH: return um_v_mul(v, um_v_sigmoid(v));
-    case UM_ACT_SIGMOID: return um_v_sigmoid(v);
-    case UM_ACT_RELU: return um_v_max(um_v_set(0), v);
-    case UM_ACT_PRELU: return um_v_prelu(v, um_v_load(slope));
+    case UM_ACT_SWISH: um_v_logistic(v, n, false); break;
+    case UM_ACT_SIGMOID: um_v_logistic(v, n, true); break;
+    case UM_ACT_RELU:
+        for (int i = 0; i < n; i++) v[i] = um_v_max(um_v_set(0), v[i]);
+        break;
+    case UM_ACT_PRELU:
+        for (int i = 0; i < n; i++) v[i] = um_v_prelu(v[i], um_v_load(slope + i * UM_VL));
+        break;
     case UM_ACT_NONE: break;
     }
-    return v;
 }
 
 /* ---- the level's functions (um_cpu_kernels) ---- */

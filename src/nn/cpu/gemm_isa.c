@@ -137,27 +137,35 @@ UM_INLINE size_t out_at(const um_gemm *g, int i)
     return (size_t)(i / g->line) * g->line_stride + (size_t)(i % g->line) * g->out_stride;
 }
 
-/* Residual and activation of `rows` rows of sums, `width` wide, whose first is row i and column k of the output. */
-UM_INLINE void finish_act(const um_gemm *g, const float *sums, int rows, int i, int k, int width, const um_act act)
+UM_INLINE um_v load_out(const um_gemm *g, const void *p, size_t at) { return g->out_f32 ? um_v_load((const float *)p + at) : um_e_load((const um_e *)p + at); }
+
+UM_INLINE void store_out(const um_gemm *g, size_t at, um_v v, int n)
 {
-    int k_out = k - g->k_first, valid = g->k - k < width ? g->k - k : width;
-    size_t at = out_at(g, i) + (size_t)k_out;
+    if (g->out_f32) {
+        if (n >= UM_VL) um_v_store((float *)g->out + at, v);
+        else um_v_store_part((float *)g->out + at, v, n);
+    } else {
+        if (n >= UM_VL) um_e_store((um_e *)g->out + at, v);
+        else um_e_store_part((um_e *)g->out + at, v, n);
+    }
+}
+
+/* Residual and activation of `rows` rows of sums of nv registers, whose first is row i and column k of the output. */
+UM_INLINE void finish_rows(const um_gemm *g, const float *sums, int rows, int i, int k, const int nv, const um_act act)
+{
+    int left = g->k - k;
+    size_t at = out_at(g, i) + (size_t)(k - g->k_first);
     int in_line = g->line == 0 ? 0 : i % g->line;
-    for (int r = 0; r < rows; r++) {
-        for (int j = 0; j < width; j += UM_VL, sums += UM_VL) {
-            if (j >= valid) continue;
-            um_v v = um_v_load(sums);
-            if (g->residual != NULL) v = um_v_add(v, g->out_f32 ? um_v_load((const float *)g->residual + at + j) : um_e_load((const um_e *)g->residual + at + j));
-            v = um_v_act(v, act, act == UM_ACT_PRELU ? g->slope + k + j : NULL);
-            int n = valid - j;
-            if (g->out_f32) {
-                if (n >= UM_VL) um_v_store((float *)g->out + at + j, v);
-                else um_v_store_part((float *)g->out + at + j, v, n);
-            } else {
-                if (n >= UM_VL) um_e_store((um_e *)g->out + at + j, v);
-                else um_e_store_part((um_e *)g->out + at + j, v, n);
-            }
-        }
+    for (int r = 0; r < rows; r++, sums += nv * UM_VL) {
+        um_v v[3];
+        UM_UNROLL
+        for (int j = 0; j < nv; j++) v[j] = um_v_load(sums + j * UM_VL);
+        if (g->residual != NULL)
+            UM_UNROLL
+            for (int j = 0; j < nv; j++) v[j] = um_v_add(v[j], load_out(g, g->residual, at + (size_t)(j * UM_VL)));
+        um_v_act(v, nv, act, act == UM_ACT_PRELU ? g->slope + k : NULL);
+        UM_UNROLL
+        for (int j = 0; j < nv; j++) store_out(g, at + (size_t)(j * UM_VL), v[j], left - j * UM_VL);
         at += g->out_stride;
         if (g->line != 0 && ++in_line == g->line) {
             in_line = 0;
@@ -166,14 +174,21 @@ UM_INLINE void finish_act(const um_gemm *g, const float *sums, int rows, int i, 
     }
 }
 
-static void finish(const um_gemm *g, const float *sums, int rows, int i, int k, int width)
+UM_INLINE void finish_act(const um_gemm *g, const float *sums, int rows, int i, int k, int nv, const um_act act)
+{
+    if (nv == 3) finish_rows(g, sums, rows, i, k, 3, act);
+    else if (nv == 2) finish_rows(g, sums, rows, i, k, 2, act);
+    else finish_rows(g, sums, rows, i, k, 1, act);
+}
+
+static void finish(const um_gemm *g, const float *sums, int rows, int i, int k, int nv)
 {
     switch (g->act) {
-    case UM_ACT_NONE: finish_act(g, sums, rows, i, k, width, UM_ACT_NONE); break;
-    case UM_ACT_SWISH: finish_act(g, sums, rows, i, k, width, UM_ACT_SWISH); break;
-    case UM_ACT_SIGMOID: finish_act(g, sums, rows, i, k, width, UM_ACT_SIGMOID); break;
-    case UM_ACT_RELU: finish_act(g, sums, rows, i, k, width, UM_ACT_RELU); break;
-    case UM_ACT_PRELU: finish_act(g, sums, rows, i, k, width, UM_ACT_PRELU); break;
+    case UM_ACT_NONE: finish_act(g, sums, rows, i, k, nv, UM_ACT_NONE); break;
+    case UM_ACT_SWISH: finish_act(g, sums, rows, i, k, nv, UM_ACT_SWISH); break;
+    case UM_ACT_SIGMOID: finish_act(g, sums, rows, i, k, nv, UM_ACT_SIGMOID); break;
+    case UM_ACT_RELU: finish_act(g, sums, rows, i, k, nv, UM_ACT_RELU); break;
+    case UM_ACT_PRELU: finish_act(g, sums, rows, i, k, nv, UM_ACT_PRELU); break;
     }
 }
 
@@ -282,7 +297,7 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
                     lines -= groups * per_group;
                     if (next != NULL) next += (size_t)(groups * per_group) * 64;
                     tiles[nv - 1][rows - 1](&t);
-                    if (last) finish(g, mine, rows, m, v * UM_VL, width);
+                    if (last) finish(g, mine, rows, m, v * UM_VL, nv);
                 }
             }
         }

@@ -36,7 +36,7 @@ static void act(const void *in, const float *gate, const void *residual, size_t 
                 v = um_v_mul(v, um_v_load(part));
             }
             if (residual != NULL) v = um_v_add(v, out_f32 ? um_v_load((const float *)residual + at + (size_t)j) : um_e_load((const um_e *)residual + at + (size_t)j));
-            v = um_v_act(v, kind, kind == UM_ACT_PRELU ? slope + j : NULL);
+            um_v_act(&v, 1, kind, kind == UM_ACT_PRELU ? slope + j : NULL);
             if (out_f32) um_v_store_part((float *)out + at + j, v, n);
             else um_e_store_part((um_e *)out + at + j, v, n);
         }
