@@ -124,7 +124,7 @@ static um_status run(um_job_context *ctx, void *values)
         UM_GOTO_PASS(st, um_job_print("decoder    MISSING: %s\n", um_err_text()));
     }
     st = problems == 0 ? um_job_print("everything that preprocessing needs is here\n")
-                       : UM_FAIL(UM_CONFIG, "%d of the things that preprocessing needs are missing (see above)", problems);
+                       : UM_FAIL(UM_CONFIG, "%d of the things that are needed are missing or damaged (see above)", problems);
 done:
     um_mtcnn_weights_release(&w);
     um_buf_release(&path);

@@ -14,7 +14,6 @@ What is exported must hold the same bits as the source converted to f32, load in
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -75,7 +74,6 @@ def one(unmask, folder, arch, net, kind, path, encoder):
     want = {k: v.to(convert).to(torch.float32) for k, v in state.items() if not dropped(k) and not (encoder and k.startswith("fc."))}
     model, back, again = (os.path.join(folder, f) for f in ("model.h5", "back.safetensors", "again.h5"))
     run(unmask, "import", "classifier", path, "-o", model, "--quiet")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     size = os.path.getsize(path)
     run(unmask, "export", "model", model, "-o", back, "--quiet")
     got = safetensors.torch.load_file(back)
@@ -98,7 +96,7 @@ def one(unmask, folder, arch, net, kind, path, encoder):
         check(f.attrs["arch"].decode() == arch and f.attrs["source"].decode() == os.path.basename(path), f"{arch} {kind}: attributes")
     run(unmask, "import", "classifier", back, "-o", again, "--quiet")
     check(json.loads(run(unmask, "inspect", again, "--json"))["fingerprint"] == about["fingerprint"], f"{arch} {kind}: another fingerprint after export and import")
-    print(f"{arch} {kind}: {about['parameters']} parameters, source {size / 1e6:.1f} MB, model {os.path.getsize(model) / 1e6:.1f} MB, most memory of any run so far {peak / 1e3:.0f} MB")
+    print(f"{arch} {kind}: {about['parameters']} parameters, source {size / 1e6:.1f} MB, model {os.path.getsize(model) / 1e6:.1f} MB")
 
 
 def main():
