@@ -272,7 +272,9 @@ uint64_t um_vfs_unique(void)
     return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec << 20 ^ (uint64_t)getpid();
 }
 
-um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n)
+um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n) { return um_vfs_write_parts(v, path, &(um_vfs_part){p, n}, 1); }
+
+um_status um_vfs_write_parts(um_vfs *v, const char *path, const um_vfs_part *part, int n_parts)
 {
     um_status st = UM_OK;
     um_vfs_file *f = NULL;
@@ -282,7 +284,7 @@ um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t 
     snprintf(tmp, size, "%s.%016llx.tmp", path, (unsigned long long)um_vfs_unique());
     st = um_vfs_create(v, tmp, &f);
     if (st == UM_OK) {
-        st = um_vfs_write(f, p, n);
+        for (int i = 0; i < n_parts && st == UM_OK; i++) st = um_vfs_write(f, part[i].p, part[i].n);
         if (st == UM_OK) st = um_vfs_sync(f);
         if (st == UM_OK)
             st = um_vfs_close(f);

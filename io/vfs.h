@@ -40,6 +40,12 @@ um_status um_vfs_sync_dir(um_vfs *v, const char *path);
 uint64_t um_vfs_unique(void);
 /* Writes `path`.<unique>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
 um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n);
+/* The same for a file whose bytes lie in several places. */
+typedef struct um_vfs_part {
+    const void *p;
+    size_t n;
+} um_vfs_part;
+um_status um_vfs_write_parts(um_vfs *v, const char *path, const um_vfs_part *part, int n_parts);
 
 /* Opens a regular file for um_vfs_read; any number of threads may read it at once. UM_MISSING, UM_IO. */
 um_status um_vfs_open(um_vfs *v, const char *path, um_vfs_file **out, int64_t *size_bytes);
