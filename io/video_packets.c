@@ -35,12 +35,30 @@ um_status um_vdec_count_packets(um_vdec *d)
 {
     AVPacket *p = av_packet_alloc();
     if (!p) return UM_FAIL(UM_OOM, "no memory for reading");
-    int64_t n = 0;
+    int64_t n = 0, low = INT64_MAX, high = INT64_MIN, before = AV_NOPTS_VALUE;
     int index = d->stream->index;
+    double tb = av_q2d(d->stream->time_base), bridged = 0, decoded_s = 0;
+    bool jumps = false;
     while (!(d->stopped && d->stopped(d->user)) && av_read_frame(d->fmt, p) >= 0) {
-        if (p->stream_index == index && um_vdec_packet_shown(d, p)) n++;
+        if (p->stream_index == index && um_vdec_packet_shown(d, p)) {
+            n++;
+            if (p->pts != AV_NOPTS_VALUE) {
+                low = p->pts < low ? p->pts : low;
+                high = p->pts > high ? p->pts : high;
+            }
+            if (p->dts != AV_NOPTS_VALUE) {
+                double step = before == AV_NOPTS_VALUE ? 0 : ((double)p->dts - (double)before) * tb;
+                bool jump = um_vdec_is_jump(d, step);
+                jumps = jumps || jump;
+                decoded_s += jump ? um_vdec_usual_s(d) : step;
+                bridged = decoded_s > bridged ? decoded_s : bridged;
+                before = p->dts;
+            }
+        }
         av_packet_unref(p);
     }
+    /* By presentation times; by the steps of decoding times where these jump; by the rate where there are none. */
+    d->packets_last_s = n < 1 ? -1 : jumps ? bridged : high > low ? ((double)high - (double)low) * tb : (double)(n - 1) * um_vdec_usual_s(d);
     av_packet_free(&p);
     um_vdec_close_input(d);
     UM_PASS(um_vdec_open_input(d));
@@ -90,7 +108,7 @@ static bool read_packet(um_vdec *d, AVPacket *p)
 void um_vdec_plan_leaving_out(um_vdec *d)
 {
     const AVCodecParameters *p = d->stream->codecpar;
-    bool few = d->want.n_list >= 0 || d->want.frames.kind == UM_FRAMES_SPREAD || (d->want.frames.kind == UM_FRAMES_EVERY && d->want.frames.step > 1);
+    bool few = d->want.n_list >= 0 || um_vdec_by_time(d) || d->want.frames.kind == UM_FRAMES_SPREAD || (d->want.frames.kind == UM_FRAMES_EVERY && d->want.frames.step > 1);
     /* avcC: the fifth byte of the extradata holds the size of NAL lengths. */
     if (!few || d->n_container < 0 || p->codec_id != AV_CODEC_ID_H264 || p->extradata_size < 7 || p->extradata[0] != 1) return;
     d->leave_out = true;
@@ -115,6 +133,28 @@ static bool packet_disposable(const um_vdec *d, const AVPacket *p)
         at += n;
     }
     return slices && at == end;
+}
+
+/* Is the packet of the queue, just taken from it, wanted by its time? Those before it in display order are known: its rank is. */
+static bool time_wanted(const um_vdec *d, int64_t pts)
+{
+    if (d->frames_decoded == 0) return true; /* where times count from is not known yet */
+    int64_t before = INT64_MIN;
+    bool last = d->queue_end;
+    for (int64_t i = d->n_taken < UM_VDEC_QUEUE ? 0 : d->n_taken - UM_VDEC_QUEUE; i < d->n_taken; i++) {
+        int64_t t = d->taken[i % UM_VDEC_QUEUE].pts;
+        if (t < pts && t > before) before = t;
+        if (t > pts) last = false;
+    }
+    for (int i = 0; i < d->n_queue; i++) {
+        const AVPacket *q = d->queue[(d->queue_at + i) % UM_VDEC_QUEUE];
+        if (!um_vdec_packet_shown(d, q)) continue;
+        if (q->pts < pts && q->pts > before) before = q->pts;
+        if (q->pts > pts) last = false;
+    }
+    double s = um_vdec_seconds(d, pts);
+    if (before == INT64_MIN || um_vdec_time_wanted(d, um_vdec_seconds(d, before), s)) return true;
+    return last && um_vdec_time_left(d, s);
 }
 
 static bool rank_wanted(const um_vdec *d, int64_t rank)
@@ -175,7 +215,7 @@ bool um_vdec_next_packet(um_vdec *d)
             if (um_vdec_packet_shown(d, q) && q->pts < pts) rank++;
         }
         d->taken[d->n_taken++ % UM_VDEC_QUEUE] = (um_vdec_ranked){pts, rank};
-        if (rank_wanted(d, rank) || !packet_disposable(d, d->packet)) return true;
+        if ((um_vdec_by_time(d) ? time_wanted(d, pts) : rank_wanted(d, rank)) || !packet_disposable(d, d->packet)) return true;
         um_vdec_note_absent(d, pts);
     }
 }
