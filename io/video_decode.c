@@ -64,7 +64,7 @@ static void start_over(um_vdec *d)
     um_vdec_close_input(d);
     d->jump_s = d->raw_s = 0;
     d->leave_out = d->contradiction = d->draining = d->tainted = d->cut_short = false;
-    d->n_packets = d->n_out = d->frames_decoded = d->frames_damaged = d->n_absent = d->errors_in_a_row = 0;
+    d->n_packets = d->n_read = d->n_out = d->frames_decoded = d->frames_damaged = d->n_absent = d->errors_in_a_row = 0;
     if (um_vdec_open_input(d) != UM_OK || um_vdec_open_codec(d) != UM_OK) d->cut_short = d->ended = true;
     um_vdec_times_start(d);
 }
@@ -346,6 +346,7 @@ um_status um_vdec_next(um_vdec *d, um_frame *out)
         if (!d->pending) {
             if (end >= 0 && d->n_out >= end) return UM_END;
             if (um_vdec_by_time(d) && d->time_at == d->want.n_times) return UM_END;
+            if (um_vdec_by_time(d) && !um_vdec_seek_ahead(d)) start_over(d);
             if (!next_frame(d)) {
                 if (!um_vdec_by_time(d) || !um_vdec_time_take_last(d, &out->answers)) return UM_END;
                 break;

@@ -79,8 +79,7 @@ void um_vdec_note_absent(um_vdec *d, int64_t pts)
     d->absent[d->n_absent++] = pts;
 }
 
-/* Puts the stream's next packet into d->packet. False at the end. */
-static bool read_packet(um_vdec *d, AVPacket *p)
+bool um_vdec_read_packet(um_vdec *d, AVPacket *p)
 {
     for (;;) {
         av_packet_unref(p);
@@ -91,6 +90,7 @@ static bool read_packet(um_vdec *d, AVPacket *p)
             return false;
         }
         if (p->stream_index != d->stream->index) continue;
+        d->n_read++;
         if (um_vdec_packet_shown(d, p)) d->n_packets++;
         if (p->flags & AV_PKT_FLAG_CORRUPT) {
             d->frames_damaged++;
@@ -135,13 +135,16 @@ static bool packet_disposable(const um_vdec *d, const AVPacket *p)
     return slices && at == end;
 }
 
+/* The ring holds the last UM_VDEC_QUEUE packets, but none from before a seek. */
+static int64_t first_taken(const um_vdec *d) { return d->n_taken - UM_VDEC_QUEUE > d->taken_first ? d->n_taken - UM_VDEC_QUEUE : d->taken_first; }
+
 /* Is the packet of the queue, just taken from it, wanted by its time? Those before it in display order are known: its rank is. */
 static bool time_wanted(const um_vdec *d, int64_t pts)
 {
     if (d->frames_decoded == 0) return true; /* where times count from is not known yet */
     int64_t before = INT64_MIN;
     bool last = d->queue_end;
-    for (int64_t i = d->n_taken < UM_VDEC_QUEUE ? 0 : d->n_taken - UM_VDEC_QUEUE; i < d->n_taken; i++) {
+    for (int64_t i = first_taken(d); i < d->n_taken; i++) {
         int64_t t = d->taken[i % UM_VDEC_QUEUE].pts;
         if (t < pts && t > before) before = t;
         if (t > pts) last = false;
@@ -174,7 +177,7 @@ static bool rank_wanted(const um_vdec *d, int64_t rank)
 /* The next packet for the decoder into d->packet, without those that can be left out. False at the end or when a contradiction shows. */
 bool um_vdec_next_packet(um_vdec *d)
 {
-    if (!d->leave_out) return read_packet(d, d->packet);
+    if (!d->leave_out) return um_vdec_read_packet(d, d->packet);
     for (;;) {
         /* Read ahead until the number of the first in the queue is certain. */
         const AVPacket *first = d->n_queue > 0 ? d->queue[d->queue_at] : NULL;
@@ -188,7 +191,7 @@ bool um_vdec_next_packet(um_vdec *d)
                 d->out_of_memory = true;
                 return false;
             }
-            if (!read_packet(d, *p)) {
+            if (!um_vdec_read_packet(d, *p)) {
                 d->queue_end = true;
                 break;
             }
@@ -208,7 +211,7 @@ bool um_vdec_next_packet(um_vdec *d)
         d->n_queue--;
         if (!um_vdec_packet_shown(d, d->packet)) return true;
         int64_t pts = d->packet->pts, rank = d->n_taken;
-        for (int64_t i = d->n_taken < UM_VDEC_QUEUE ? 0 : d->n_taken - UM_VDEC_QUEUE; i < d->n_taken; i++)
+        for (int64_t i = first_taken(d); i < d->n_taken; i++)
             if (d->taken[i % UM_VDEC_QUEUE].pts > pts) rank--;
         for (int i = 0; i < d->n_queue; i++) {
             const AVPacket *q = d->queue[(d->queue_at + i) % UM_VDEC_QUEUE];
@@ -223,7 +226,7 @@ bool um_vdec_next_packet(um_vdec *d)
 /* Is the frame's number the rank of its packet? */
 bool um_vdec_rank_agrees(const um_vdec *d)
 {
-    for (int64_t i = d->n_taken < UM_VDEC_QUEUE ? 0 : d->n_taken - UM_VDEC_QUEUE; i < d->n_taken; i++)
+    for (int64_t i = first_taken(d); i < d->n_taken; i++)
         if (d->taken[i % UM_VDEC_QUEUE].pts == d->frame->pts) return d->taken[i % UM_VDEC_QUEUE].rank == d->frame_index;
     return false;
 }

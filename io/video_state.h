@@ -1,5 +1,5 @@
 #pragma once
-/* video_state.h: the decoder's state and what its files give one another. Private to video_input.c (bytes to an open stream), video_packets.c (packets, those that can be left out), video_times.c (frames
+/* video_state.h: the decoder's state and what its files give one another. Private to video_input.c (bytes to an open stream), video_packets.c (packets, those that can be left out), video_seek.c (stretches that are passed over), video_times.c (frames
  * by time), video_decode.c (packets to numbered frames, the result) and video_convert.c (pixels). Every function is about the one video of its um_vdec. */
 #include "io/video_decode.h"
 
@@ -61,6 +61,7 @@ struct um_vdec {
 
     /* Frames by time. */
     int64_t time_at;        /* the first wanted time without an answer */
+    int64_t sought_for;     /* the last one that a seek was tried for */
     double half_frame_s;    /* by how much a frame may begin too early */
     double last_s;          /* of the last frame that came out */
     AVFrame *kept;          /* the last frame that came out and answered nothing: the answer to what lies past the end */
@@ -75,14 +76,15 @@ struct um_vdec {
     int64_t frames_decoded, frames_damaged, frames_given, given_tainted;
     int64_t last_given;     /* index, -1 = none */
 
-    bool leave_out, contradiction;
+    bool leave_out, contradiction, no_seek;
     int nal_length_bytes;
     AVPacket *queue[UM_VDEC_QUEUE]; /* read ahead, in decoding order: a ring */
     int queue_at, n_queue;
     bool queue_end;
     int64_t last_dts;
     um_vdec_ranked taken[UM_VDEC_QUEUE]; /* the last packets taken from the queue: a ring */
-    int64_t n_taken;
+    int64_t n_taken, taken_first; /* packets taken so far, or passed over by seeking; the first in the ring that counts */
+    int64_t n_read;               /* packets of the stream read, or passed over: the next one's place in the index */
 };
 
 /* What libav has logged since um_vdec_open. The first error says more than error codes do: "moov atom not found". Kept for the row's message. */
@@ -120,6 +122,14 @@ bool um_vdec_next_packet(um_vdec *d);
 /* Is the frame's number the rank of its packet? */
 bool um_vdec_rank_agrees(const um_vdec *d);
 void um_vdec_drop_queue(um_vdec *d);
+
+/* One more packet of the stream into p. False at the end. */
+bool um_vdec_read_packet(um_vdec *d, AVPacket *p);
+
+/* ---- video_seek.c ---- */
+
+/* Passes over packets up to the last key frame before the next wanted time, where that is exact. False: the file contradicts its index, and must be read again from its start. */
+bool um_vdec_seek_ahead(um_vdec *d);
 
 /* ---- video_times.c ---- */
 

@@ -44,6 +44,7 @@ void um_vdec_times_start(um_vdec *d)
 {
     d->half_frame_s = fmin(0.5 * um_vdec_usual_s(d), MAX_HALF_FRAME_S);
     d->time_at = 0;
+    d->sought_for = -1;
     d->lost = -1;
     d->kept_index = -1;
     if (d->kept) av_frame_unref(d->kept);

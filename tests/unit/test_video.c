@@ -120,11 +120,20 @@ static void lists(void)
     CHECK_INT(um_video_open_list(dec, in_dir("b.mp4"), (int64_t[]){4, 4}, 2, -1, -1, &v, &info), UM_INTERNAL);
 }
 
+static uint64_t checksum(const um_image *img)
+{
+    uint64_t h = 1469598103934665603u;
+    for (int y = 0; y < img->height_px; y++)
+        for (int x = 0; x < img->width_px * 3; x++) h = (h ^ img->data[(size_t)y * img->stride + (size_t)x]) * 1099511628211u;
+    return h;
+}
+
 /* The rule for times restated over all frames: the first that begins no more than half a mean frame before the time, else the last. */
 static void times(const char *name, double fps, int n, double from_s, double to_s)
 {
     enum { MAX = 400 };
     static double frame_s[MAX], want_s[MAX];
+    static uint64_t pixels[MAX];
     int expected[MAX], frames = 0, given = 0, decoded = 0;
     um_video *v;
     um_video_info info;
@@ -133,7 +142,10 @@ static void times(const char *name, double fps, int n, double from_s, double to_
     um_status st;
     CHECK_OK(um_video_open(dec, in_dir(name), &ALL, -1, -1, &v, &info));
     if (!v) return;
-    while (um_video_next(v, -1, &f) == UM_OK && frames < MAX) frame_s[frames++] = f.time_s;
+    while (um_video_next(v, -1, &f) == UM_OK && frames < MAX) {
+        pixels[frames] = checksum(&f.image);
+        frame_s[frames++] = f.time_s;
+    }
     um_video_close(v, &r);
     CHECK_NEAR(info.fps, fps, 0.02 * fps);
     double half_s = fmin(0.5 / info.fps, 0.5);
@@ -152,6 +164,7 @@ static void times(const char *name, double fps, int n, double from_s, double to_
         CHECK_INT(f.answers, i);
         CHECK_INT(f.index, expected[i]);
         CHECK_INT(shown(&f.image, info.rotation_deg), expected[i]);
+        CHECK(checksum(&f.image) == pixels[expected[i]]);
         CHECK_NEAR(f.time_s, frame_s[expected[i]], 1e-9);
         i++;
     }
@@ -192,6 +205,24 @@ static void by_time(void)
         times(files[i], FPS, 1, 1.5, 1.5);
         times(files[i], FPS, 200, -1, 5); /* more than there are, before the first and past the end */
         times(files[i], FPS, 3, 50, 60);
+    }
+    /* Stretches in which nothing is wanted are passed over, where a key frame allows it. */
+    static const struct {
+        const char *name;
+        int at_most;
+    } passed[] = {{"b.mp4", 24}, {"r90.mp4", 24}, {"late_start.mp4", 24}, {"edits.mp4", 24}, {"vfr.mp4", 24}, {"deep.mp4", 90}};
+    for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
+        um_video *v;
+        um_video_info info;
+        um_video_result r;
+        um_frame f;
+        CHECK_OK(um_video_open_times(dec, in_dir(passed[i].name), (double[]){0, 0.01, 2.6, 2.7}, 4, -1, -1, &v, &info));
+        while (um_video_next(v, -1, &f) == UM_OK) CHECK_INT(shown(&f.image, info.rotation_deg), f.index + (strcmp(passed[i].name, "edits.mp4") == 0 ? 12 : 0));
+        um_video_close(v, &r);
+        CHECK_INT(r.frames_given, strcmp(passed[i].name, "edits.mp4") == 0 ? 2 : 3);
+        CHECK_INT(r.status, UM_OK);
+        if (r.frames_decoded > passed[i].at_most) fprintf(stderr, "%s: %lld frames decoded\n", passed[i].name, (long long)r.frames_decoded);
+        CHECK(r.frames_decoded <= passed[i].at_most);
     }
     /* A rate that varies: 90 frames over 4.2 s, some of them 0.13 s apart. */
     CHECK_NEAR(last_s("vfr.mp4", &n), 125.15 / 30, 0.21);
@@ -452,6 +483,7 @@ int main(void)
     CHECK(make(command) && make("-i vfr.mp4 -c copy vfr.mkv"));
     CHECK(make("-i b.mp4 -c copy -output_ts_offset 1000 second.ts && cat b.ts second.ts >jump.ts"));
     CHECK(make("-i b.mp4 -c copy -movflags faststart whole.mp4 && head -c $(($(stat -c %s whole.mp4) * 6 / 10)) whole.mp4 >cut.mp4"));
+    CHECK(make("-ss 0.4 -i b.mp4 -c copy edits.mp4")); /* begins within a group of pictures: an edit list hides 12 frames */
     trigger("crash.bin", "UMCRASH");
     trigger("spin.bin", "UMSPIN");
     trigger("eat.bin", "UMEAT");
