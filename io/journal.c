@@ -1,6 +1,5 @@
 #include "io/journal.h"
 
-#include "src/core/buf.h"
 #include "src/core/crc.h"
 
 #include <signal.h>
@@ -8,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
-    MAX_JOURNAL_BYTES = 1 << 30,
-    MAX_PAYLOAD_BYTES = 64 << 20 /* a seal of a million units */
+    MAX_PAYLOAD_BYTES = 64 << 20, /* a seal of a million units */
+    HEAD_BYTES = 5 + 9 + 1 + 8 + 1, /* at most, before the payload */
+    READ_BYTES = 1 << 20
 };
 
 struct um_journal {
@@ -20,6 +21,30 @@ struct um_journal {
     um_buf line;
     bool failed;
 };
+
+void um_journal_name(int rank, char out[64])
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    char when[32];
+    gmtime_r(&now, &utc);
+    strftime(when, sizeof when, "%Y%m%dT%H%M%S", &utc);
+    snprintf(out, 64, "%s-%08x-r%d", when, (unsigned)(um_vfs_unique() & 0xffffffffu), rank);
+}
+
+bool um_journal_is_name(const char *file_name)
+{
+    size_t n = strlen(file_name);
+    return n > 4 && strcmp(file_name + n - 4, ".jnl") == 0;
+}
+
+um_status um_journal_format(um_buf *out, const char *payload, size_t n)
+{
+    if (n > MAX_PAYLOAD_BYTES) return UM_FAIL(UM_INTERNAL, "a journal record of %zu bytes is too large", n);
+    UM_PASS(um_buf_printf(out, "UMJ1 %zu %08x ", n, um_crc32c(0, payload, n)));
+    UM_PASS(um_buf_add(out, payload, n));
+    return um_buf_add_str(out, "\n");
+}
 
 um_status um_journal_create(um_vfs *vfs, const char *path, um_journal **out)
 {
@@ -48,14 +73,20 @@ done:
 um_status um_journal_append(um_journal *j, const char *payload, size_t n, bool durable)
 {
     if (j->failed) return UM_FAIL(UM_INTERNAL, "the journal failed before");
-    if (n > MAX_PAYLOAD_BYTES) return UM_FAIL(UM_INTERNAL, "a journal record of %zu bytes is too large", n);
     j->failed = true;
     um_buf_clear(&j->line);
-    UM_PASS(um_buf_printf(&j->line, "UMJ1 %zu %08x ", n, um_crc32c(0, payload, n)));
-    UM_PASS(um_buf_add(&j->line, payload, n));
-    UM_PASS(um_buf_add_str(&j->line, "\n"));
+    UM_PASS(um_journal_format(&j->line, payload, n));
     UM_PASS(um_vfs_write(j->file, j->line.data, j->line.len)); /* one call: records of a killed process are whole */
     if (durable) UM_PASS(um_vfs_sync(j->file));
+    j->failed = false;
+    return UM_OK;
+}
+
+um_status um_journal_sync(um_journal *j)
+{
+    if (j->failed) return UM_FAIL(UM_INTERNAL, "the journal failed before");
+    j->failed = true;
+    UM_PASS(um_vfs_sync(j->file));
     j->failed = false;
     return UM_OK;
 }
@@ -120,46 +151,101 @@ void um_journal_last_words(int signal_number)
 
 /* ---- reading ---- */
 
-/* The record at p, of at most n bytes: its payload and the bytes it takes; false when there is no whole one. */
-static bool whole_record(const char *p, size_t n, const char **payload, size_t *len, size_t *took)
+typedef enum found { WHOLE, CUT, BAD } found; /* CUT: these bytes may be the beginning of a record */
+
+/* The record at p: its payload, and the bytes it takes (CUT: at least so many). */
+static found find_record(const char *p, size_t n, const char **payload, size_t *len, size_t *took)
 {
     size_t at = 5, size = 0;
-    if (n < 16 || memcmp(p, "UMJ1 ", 5) != 0) return false;
+    *took = HEAD_BYTES;
+    if (memcmp(p, "UMJ1 ", n < 5 ? n : 5) != 0) return BAD;
     for (; at < n && at < 14 && p[at] >= '0' && p[at] <= '9'; at++) size = size * 10 + (size_t)(p[at] - '0');
-    if (at == 5 || size > MAX_PAYLOAD_BYTES || n - at < size + 11 || p[at] != ' ' || p[at + 9] != ' ' || p[at + 10 + size] != '\n') return false;
+    if (at >= n) return CUT;
+    if (at == 5 || size > MAX_PAYLOAD_BYTES || p[at] != ' ') return BAD;
+    *took = at + 11 + size;
+    if (n < *took) return CUT;
     char crc[9];
     snprintf(crc, sizeof crc, "%08x", um_crc32c(0, p + at + 10, size));
-    if (memcmp(crc, p + at + 1, 8) != 0) return false;
+    if (p[at + 9] != ' ' || p[at + 10 + size] != '\n' || memcmp(crc, p + at + 1, 8) != 0) return BAD;
     *payload = p + at + 10;
     *len = size;
-    *took = at + 11 + size;
-    return true;
+    return WHOLE;
+}
+
+um_status um_journal_scan(const char *text, size_t n, um_journal_record *record, void *user, bool *damaged)
+{
+    um_status st = UM_OK;
+    size_t at = 0, len = 0, took;
+    const char *payload = NULL;
+    while (at < n && st == UM_OK && find_record(text + at, n - at, &payload, &len, &took) == WHOLE) {
+        st = record(user, payload, len, payload - text);
+        if (st == UM_OK) at += took;
+    }
+    *damaged = at < n && (st == UM_OK || st == UM_END);
+    return st == UM_END ? UM_OK : st;
 }
 
 um_status um_journal_read(um_vfs *vfs, const char *path, um_journal_record *record, void *user, bool *damaged)
 {
-    void *bytes;
-    size_t n, at = 0, took;
-    um_status st = um_vfs_read_whole(vfs, path, MAX_JOURNAL_BYTES, &bytes, &n);
+    um_vfs_file *f = NULL;
+    um_buf b = {0};
+    int64_t size, at = 0; /* b holds the bytes from `at` on */
+    size_t used = 0;
+    um_status st = um_vfs_open(vfs, path, &f, &size);
     *damaged = false;
-    if (st == UM_TOO_LARGE) return um_err_note(UM_DATA, "cannot use a journal");
     if (st != UM_OK) return st;
-    while (at < n) {
-        const char *payload;
-        size_t len;
-        if (!whole_record((const char *)bytes + at, n - at, &payload, &len, &took)) {
-            *damaged = true;
-            break;
+    for (;;) {
+        const char *payload = NULL;
+        size_t len = 0, took = HEAD_BYTES;
+        found what = used < b.len ? find_record((char *)b.data + used, b.len - used, &payload, &len, &took) : CUT;
+        if (what == WHOLE) {
+            st = record(user, payload, len, at + (payload - (char *)b.data));
+            if (st != UM_OK) break;
+            used += took;
+            continue;
         }
-        st = record(user, payload, len);
-        if (st == UM_END) {
-            *damaged = true;
-            st = UM_OK;
-            break;
-        }
-        if (st != UM_OK) break;
-        at += took;
+        int64_t left = size - at - (int64_t)b.len;
+        if (what == BAD || left == 0) break;
+        /* The rest of this record, and more: what was used goes. */
+        size_t keep = b.len - used, want = took > keep + READ_BYTES ? took - keep : READ_BYTES;
+        if ((int64_t)want > left) want = (size_t)left;
+        if (keep > 0) memmove(b.data, b.data + used, keep);
+        at += (int64_t)used;
+        used = 0;
+        b.len = keep;
+        UM_GOTO_PASS(st, um_buf_reserve(&b, want));
+        UM_GOTO_PASS(st, um_vfs_read(f, b.data + keep, want, at + (int64_t)keep));
+        b.len = keep + want;
     }
-    free(bytes);
+    *damaged = (st == UM_OK || st == UM_END) && at + (int64_t)used < size;
+    if (st == UM_END) st = UM_OK;
+done:
+    um_buf_release(&b);
+    um_vfs_drop(f);
+    return st;
+}
+
+um_status um_journal_read_folder(um_vfs *vfs, const char *folder, um_journal_begin *begin, um_journal_record *record, um_journal_end *end, void *user, int64_t *n_damaged)
+{
+    um_names names;
+    um_buf path = {0};
+    um_status st = um_vfs_list(vfs, folder, &names);
+    for (int i = 0; st == UM_OK && i < names.n; i++) {
+        bool damaged = false;
+        if (!um_journal_is_name(names.name[i])) continue;
+        um_buf_clear(&path);
+        UM_GOTO_PASS(st, um_buf_printf(&path, "%s/%s", folder, names.name[i]));
+        if (begin != NULL) UM_GOTO_PASS(st, begin(user, names.name[i]));
+        st = um_journal_read(vfs, (char *)path.data, record, user, &damaged);
+        if (st == UM_MISSING) { /* a rank that had nothing to do has just removed its own */
+            um_err_clear();
+            st = UM_OK;
+        }
+        if (end != NULL && st == UM_OK) end(user);
+        *n_damaged += damaged;
+    }
+done:
+    um_names_release(&names);
+    um_buf_release(&path);
     return st;
 }

@@ -2,6 +2,9 @@
 
 #include "src/core/utf8.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool um_jsontext_skip(um_jsontext *t, const char *literal)
@@ -24,6 +27,57 @@ bool um_jsontext_int(um_jsontext *t, int64_t *out)
     if (!minus && __builtin_sub_overflow((int64_t)0, v, &v)) return false;
     *out = v;
     return true;
+}
+
+bool um_jsontext_hex(um_jsontext *t, unsigned digits, uint64_t *out)
+{
+    *out = 0;
+    if ((size_t)(t->end - t->p) < digits) return false;
+    for (unsigned i = 0; i < digits; i++) {
+        char c = *t->p++;
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
+        *out = *out << 4 | (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+bool um_jsontext_real(um_jsontext *t, double *out)
+{
+    char text[40], *end;
+    size_t n = 0, room = (size_t)(t->end - t->p);
+    if (um_jsontext_skip(t, "null")) {
+        *out = NAN;
+        return true;
+    }
+    while (n < room && n < sizeof text - 1 && strchr("0123456789+-.e", t->p[n]) != NULL && t->p[n] != 0) n++;
+    memcpy(text, t->p, n);
+    text[n] = 0;
+    *out = strtod(text, &end);
+    t->p += n;
+    return n > 0 && end == text + n;
+}
+
+um_status um_buf_add_real(um_buf *b, double v)
+{
+    char text[40];
+    if (isnan(v)) return um_buf_add_str(b, "null");
+    if (isinf(v)) return um_buf_add_str(b, v < 0 ? "-1e999" : "1e999");
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) break;
+    }
+    return um_buf_add_str(b, text);
+}
+
+um_status um_buf_add_real32(um_buf *b, float v)
+{
+    char text[40];
+    if (isnan(v) || isinf(v)) return um_buf_add_real(b, (double)v);
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)v);
+        if (strtof(text, NULL) == v) break;
+    }
+    return um_buf_add_str(b, text);
 }
 
 /* Four hexadecimal digits. */

@@ -16,5 +16,13 @@ typedef struct um_jsontext {
 bool um_jsontext_skip(um_jsontext *t, const char *literal);
 /* A whole number that fits. */
 bool um_jsontext_int(um_jsontext *t, int64_t *out);
+/* Exactly `digits` lower-case hexadecimal digits. */
+bool um_jsontext_hex(um_jsontext *t, unsigned digits, uint64_t *out);
+/* A number as um_buf_add_real writes it: the same bits come back; null is NaN. The text must end in a byte that is no part of a number. */
+bool um_jsontext_real(um_jsontext *t, double *out);
 /* A string; its bytes replace the content of `out` (lone surrogates U+DC80..U+DCFF become the bytes they stand for; a 0 byte is refused). */
 bool um_jsontext_string(um_jsontext *t, um_buf *out);
+
+/* The fewest of 15 to 17 digits that bring the same double back (6 to 9 for a float); null for NaN, 1e999 for infinity. */
+um_status um_buf_add_real(um_buf *b, double v);
+um_status um_buf_add_real32(um_buf *b, float v);

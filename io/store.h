@@ -19,6 +19,7 @@
  *     um_store_writer_close(w);       // seals what is left
  * Reading (any process): um_store_load, then the arrays; pixels with um_store_read from any thread.
  */
+#include "io/attempts.h"
 #include "io/codec.h"
 #include "io/manifest.h"
 #include "io/vfs.h"
@@ -125,8 +126,7 @@ typedef struct um_store_entry { /* one face of one frame of one video: a crop an
 
 typedef struct um_store_state { /* of one unit */
     unsigned stages;    /* sealed */
-    int starts, strikes;/* runs that ended while it was in hand (no end, no abort), those with strikes too; recorded fatal signals (reliability 5) */
-    int strike_signal;
+    um_attempts attempts;
 } um_store_state;
 
 typedef struct um_store_content {

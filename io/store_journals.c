@@ -10,22 +10,10 @@
 
 enum { MAX_ROW_BYTES = 1 << 30 }; /* of one table but /bytes */
 
-static bool get_hex(um_jsontext *t, unsigned digits, uint64_t *out)
-{
-    *out = 0;
-    if ((size_t)(t->end - t->p) < digits) return false;
-    for (unsigned i = 0; i < digits; i++) {
-        char c = *t->p++;
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
-        *out = *out << 4 | (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    return true;
-}
-
 static bool get_crc(um_jsontext *t, uint32_t *out)
 {
     uint64_t v;
-    bool ok = um_jsontext_skip(t, "\"") && get_hex(t, 8, &v) && um_jsontext_skip(t, "\"");
+    bool ok = um_jsontext_skip(t, "\"") && um_jsontext_hex(t, 8, &v) && um_jsontext_skip(t, "\"");
     if (ok) *out = (uint32_t)v;
     return ok;
 }
@@ -36,12 +24,10 @@ static um_store_state *state_of(const um_store_journals *j, uint64_t key)
     return i >= 0 ? &j->state[i] : NULL;
 }
 
-/* The unit in hand was never ended: whatever happened, it happened then. */
-static void count_open(um_store_journals *j)
+static um_attempts *attempts_of(void *user, uint64_t unit)
 {
-    um_store_state *s = j->open ? state_of(j, j->begun) : NULL;
-    if (s != NULL) s->starts++;
-    j->open = false;
+    um_store_state *s = state_of(user, unit);
+    return s != NULL ? &s->attempts : NULL;
 }
 
 /* A shard's name becomes part of a path: only what we write is accepted. */
@@ -93,7 +79,7 @@ static um_status read_seal(um_store_journals *j, um_jsontext *t, bool *bad)
     while (!um_jsontext_skip(t, "}")) {
         if (n == UM_STAGES || (n > 0 && !um_jsontext_skip(t, ","))) goto done;
         n++;
-        if (!parse_shard(t, &found[n - 1].shard, &j->text)) goto done;
+        if (!parse_shard(t, &found[n - 1].shard, &j->attempts.text)) goto done;
         for (int i = 0; i < n - 1; i++)
             if (found[i].shard.stage == found[n - 1].shard.stage) goto done;
     }
@@ -101,7 +87,7 @@ static um_status read_seal(um_store_journals *j, um_jsontext *t, bool *bad)
     while (!um_jsontext_skip(t, "]")) {
         uint64_t pair[2];
         int64_t mask;
-        if ((keys.len > 0 && !um_jsontext_skip(t, ",")) || !um_jsontext_skip(t, "[\"") || !get_hex(t, 16, &pair[0]) || !um_jsontext_skip(t, "\",") || !um_jsontext_int(t, &mask) ||
+        if ((keys.len > 0 && !um_jsontext_skip(t, ",")) || !um_jsontext_skip(t, "[\"") || !um_jsontext_hex(t, 16, &pair[0]) || !um_jsontext_skip(t, "\",") || !um_jsontext_int(t, &mask) ||
             mask <= 0 || mask >> UM_STAGES != 0 || !um_jsontext_skip(t, "]"))
             goto done;
         pair[1] = (uint64_t)mask;
@@ -133,43 +119,24 @@ done:
     return st;
 }
 
-static um_status on_record(void *user, const char *payload, size_t n)
+static um_status on_record(void *user, const char *payload, size_t n, int64_t at)
 {
-    static const char *const kinds[] = {"start", "end", "abort", "strike", "seal"};
     um_store_journals *j = user;
     um_jsontext t = {payload, payload + n};
-    int kind = 0;
-    if (!um_jsontext_skip(&t, "{\"t\":") || !um_jsontext_string(&t, &j->text)) return UM_END;
-    while (kind < 5 && strcmp((char *)j->text.data, kinds[kind]) != 0) kind++;
-    if (kind == 5) return UM_END;
-    if (kind == 4) {
-        bool bad;
-        um_status st = read_seal(j, &t, &bad);
-        return bad ? UM_END : st;
-    }
-    uint64_t key;
-    int64_t signal = 0;
-    if (!um_jsontext_skip(&t, ",\"unit\":\"") || !get_hex(&t, 16, &key) || !um_jsontext_skip(&t, "\"")) return UM_END;
-    if (kind == 3) {
-        if (!um_jsontext_skip(&t, ",\"signal\":") || !um_jsontext_int(&t, &signal)) return UM_END;
-        while (um_jsontext_skip(&t, " ")) {
-        }
-    }
-    if (!um_jsontext_skip(&t, "}") || t.p != t.end) return UM_END;
-    if (kind == 0) {
-        count_open(j);
-        j->open = true;
-        j->begun = key;
-    } else if (kind == 3) {
-        um_store_state *s = state_of(j, key);
-        if (s != NULL) {
-            s->strikes++;
-            s->strike_signal = (int)signal;
-        }
-    } else if (j->open && j->begun == key) {
-        j->open = false;
-    }
-    return UM_OK;
+    bool known;
+    (void)at;
+    if (!um_jsontext_skip(&t, "{\"t\":") || !um_jsontext_string(&t, &j->attempts.text) || !um_attempts_record(&j->attempts, &t, &known)) return UM_END;
+    if (known) return UM_OK;
+    if (strcmp((char *)j->attempts.text.data, "seal") != 0) return UM_END;
+    bool bad;
+    um_status st = read_seal(j, &t, &bad);
+    return bad ? UM_END : st;
+}
+
+static void on_end(void *user)
+{
+    um_store_journals *j = user;
+    um_attempts_close(&j->attempts);
 }
 
 void um_store_journals_release(um_store_journals *j)
@@ -178,14 +145,8 @@ void um_store_journals_release(um_store_journals *j)
     for (size_t i = 0; i < j->seals.len / sizeof *s; i++) free(s[i].shard.file);
     um_buf_release(&j->seals);
     um_buf_release(&j->unit);
-    um_buf_release(&j->text);
+    um_buf_release(&j->attempts.text);
     um_keymap_release(&j->by_key);
-}
-
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
 }
 
 static int find_name(const um_names *names, const char *name)
@@ -205,8 +166,8 @@ static int find_name(const um_names *names, const char *name)
 
 um_status um_store_journals_read(um_vfs *vfs, const char *dir, um_store_journals *j, int64_t *n_unreferenced)
 {
-    um_names names = {0}, files = {0};
-    char *folder = um_store_path(dir, "journal", NULL), *shards = um_store_path(dir, "shards", NULL), *path = NULL, *seen = NULL;
+    um_names files = {0};
+    char *folder = um_store_path(dir, "journal", NULL), *shards = um_store_path(dir, "shards", NULL), *seen = NULL;
     um_status st = UM_OK;
     if (folder == NULL || shards == NULL) {
         st = UM_FAIL(UM_NO_MEMORY, "no memory for a path");
@@ -217,22 +178,9 @@ um_status um_store_journals_read(um_vfs *vfs, const char *dir, um_store_journals
         j->state[i] = (um_store_state){0};
         um_keymap_add(&j->by_key, j->m->unit[i].key, i);
     }
-    UM_GOTO_PASS(st, um_vfs_list(vfs, folder, &names));
-    for (int i = 0; i < names.n; i++) {
-        bool damaged;
-        if (!ends_with(names.name[i], ".jnl")) continue;
-        path = um_store_path(folder, names.name[i], NULL);
-        st = path == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for a path") : um_journal_read(vfs, path, on_record, j, &damaged);
-        if (st == UM_MISSING) { /* a rank that had nothing to do has just removed its own */
-            st = UM_OK;
-            damaged = false;
-        }
-        if (st != UM_OK) goto done;
-        free(path);
-        path = NULL;
-        count_open(j);
-        if (damaged) j->n_damaged++;
-    }
+    j->attempts.find = attempts_of;
+    j->attempts.user = j;
+    UM_GOTO_PASS(st, um_journal_read_folder(vfs, folder, NULL, on_record, on_end, j, &j->n_damaged));
     /* After the journals: what they name was there before they named it. */
     UM_GOTO_PASS(st, um_vfs_list(vfs, shards, &files));
     seen = calloc((size_t)files.n + 1, 1);
@@ -258,11 +206,9 @@ um_status um_store_journals_read(um_vfs *vfs, const char *dir, um_store_journals
     *n_unreferenced = 0;
     for (int i = 0; i < files.n; i++) *n_unreferenced += !seen[i];
 done:
-    um_names_release(&names);
     um_names_release(&files);
     free(folder);
     free(shards);
-    free(path);
     free(seen);
     return st;
 }

@@ -15,10 +15,7 @@ typedef struct um_store_journals {
     um_keymap by_key; /* unit key -> index in m */
     um_store_state *state;
     int64_t n_damaged;
-    um_buf text; /* scratch */
-    /* of the journal being read */
-    uint64_t begun;
-    bool open;
+    um_attempts_reader attempts;
 } um_store_journals;
 
 /* Reads all journals, drops the shards that are not there, sets state[].stages. Set j->m and j->state before, the rest 0; release *j whatever comes back.

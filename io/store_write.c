@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The tables of one stage, in memory until they are sealed, and how long they were when the unit in hand began. */
 typedef struct stage_tables {
@@ -45,12 +44,7 @@ um_status um_store_writer_open(um_store *s, int rank, const um_store_limits *lim
     if (w == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a store writer");
     w->store = s;
     w->limits = *limits;
-    time_t now = time(NULL);
-    struct tm utc;
-    char when[32];
-    gmtime_r(&now, &utc);
-    strftime(when, sizeof when, "%Y%m%dT%H%M%S", &utc);
-    snprintf(w->name, sizeof w->name, "%s-%08x-r%d", when, (unsigned)(um_vfs_unique() & 0xffffffffu), rank);
+    um_journal_name(rank, w->name);
     char file[80];
     snprintf(file, sizeof file, "%s.jnl", w->name);
     w->journal_path = um_store_path(s->dir, "journal", file);
@@ -86,7 +80,7 @@ static um_status usable(const um_store_writer *w, bool open)
 static um_status note(um_store_writer *w, const char *type, uint64_t unit)
 {
     char text[96];
-    int n = snprintf(text, sizeof text, "{\"t\":\"%s\",\"unit\":\"%016llx\"}", type, (unsigned long long)unit);
+    int n = um_attempts_format(text, type, unit, false);
     w->used = true;
     return fail(w, um_journal_append(w->journal, text, (size_t)n, false));
 }

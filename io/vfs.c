@@ -272,31 +272,75 @@ uint64_t um_vfs_unique(void)
     return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec << 20 ^ (uint64_t)getpid();
 }
 
-um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n) { return um_vfs_write_parts(v, path, &(um_vfs_part){p, n}, 1); }
-
-um_status um_vfs_write_parts(um_vfs *v, const char *path, const um_vfs_part *part, int n_parts)
+um_status um_vfs_whole_begin(um_vfs *v, const char *path, um_vfs_whole *w)
 {
-    um_status st = UM_OK;
-    um_vfs_file *f = NULL;
     size_t size = strlen(path) + 32;
-    char *tmp = malloc(size);
-    if (tmp == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a path");
-    snprintf(tmp, size, "%s.%016llx.tmp", path, (unsigned long long)um_vfs_unique());
-    st = um_vfs_create(v, tmp, &f);
+    *w = (um_vfs_whole){.v = v, .path = strdup(path), .temporary = malloc(size)};
+    um_status st = w->path == NULL || w->temporary == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for a path") : UM_OK;
     if (st == UM_OK) {
-        for (int i = 0; i < n_parts && st == UM_OK; i++) st = um_vfs_write(f, part[i].p, part[i].n);
-        if (st == UM_OK) st = um_vfs_sync(f);
-        if (st == UM_OK)
-            st = um_vfs_close(f);
-        else
-            um_vfs_drop(f);
-        if (st == UM_OK) st = um_vfs_rename(v, tmp, path);
-        if (st == UM_OK)
-            st = sync_folder_of(v, path);
-        else
-            v->unlink(v, tmp);
+        snprintf(w->temporary, size, "%s.%016llx.tmp", path, (unsigned long long)um_vfs_unique());
+        st = um_vfs_create(v, w->temporary, &w->file);
     }
-    free(tmp);
+    if (st != UM_OK) {
+        free(w->path);
+        free(w->temporary);
+        *w = (um_vfs_whole){0};
+    }
+    return st;
+}
+
+um_status um_vfs_whole_end(um_vfs_whole *w, um_status st, bool *existed)
+{
+    bool there = false;
+    if (w->file == NULL) return st;
+    if (st == UM_OK) st = um_vfs_sync(w->file);
+    if (st == UM_OK)
+        st = um_vfs_close(w->file);
+    else
+        um_vfs_drop(w->file);
+    if (st == UM_OK) st = existed != NULL ? um_vfs_rename_new(w->v, w->temporary, w->path, &there) : um_vfs_rename(w->v, w->temporary, w->path);
+    if (st != UM_OK || there) um_vfs_discard(w->v, w->temporary);
+    if (st == UM_OK) st = sync_folder_of(w->v, w->path);
+    if (existed != NULL) *existed = there;
+    free(w->path);
+    free(w->temporary);
+    *w = (um_vfs_whole){0};
+    return st;
+}
+
+um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n)
+{
+    um_vfs_whole w;
+    UM_PASS(um_vfs_whole_begin(v, path, &w));
+    return um_vfs_whole_end(&w, um_vfs_write(w.file, p, n), NULL);
+}
+
+um_status um_vfs_write_new(um_vfs *v, const char *path, const void *p, size_t n, bool *existed)
+{
+    um_vfs_whole w;
+    UM_PASS(um_vfs_whole_begin(v, path, &w));
+    return um_vfs_whole_end(&w, um_vfs_write(w.file, p, n), existed);
+}
+
+um_status um_vfs_remove_some(um_vfs *v, const char *folder, bool (*ours)(const char *name))
+{
+    um_names names;
+    um_status st = um_vfs_list(v, folder, &names);
+    if (st == UM_MISSING) {
+        um_err_clear();
+        return UM_OK;
+    }
+    for (int i = 0; st == UM_OK && i < names.n; i++) {
+        if (!ours(names.name[i])) continue;
+        size_t size = strlen(folder) + strlen(names.name[i]) + 2;
+        char *file = malloc(size);
+        if (file != NULL) snprintf(file, size, "%s/%s", folder, names.name[i]);
+        st = file == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for a path") : um_vfs_unlink(v, file);
+        if (st == UM_MISSING) st = UM_OK;
+        free(file);
+    }
+    if (st == UM_OK) st = um_vfs_sync_dir(v, folder);
+    um_names_release(&names);
     return st;
 }
 

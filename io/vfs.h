@@ -40,12 +40,19 @@ um_status um_vfs_sync_dir(um_vfs *v, const char *path);
 uint64_t um_vfs_unique(void);
 /* Writes `path`.<unique>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
 um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n);
-/* The same for a file whose bytes lie in several places. */
-typedef struct um_vfs_part {
-    const void *p;
-    size_t n;
-} um_vfs_part;
-um_status um_vfs_write_parts(um_vfs *v, const char *path, const um_vfs_part *part, int n_parts);
+/* The same, unless something is called `path` already or comes to be while this goes on: then *existed is true and that stays. */
+um_status um_vfs_write_new(um_vfs *v, const char *path, const void *p, size_t n, bool *existed);
+/* The same in parts: begin, any number of um_vfs_write to w->file, end. */
+typedef struct um_vfs_whole {
+    um_vfs *v;
+    um_vfs_file *file;
+    char *path, *temporary;
+} um_vfs_whole;
+um_status um_vfs_whole_begin(um_vfs *v, const char *path, um_vfs_whole *w);
+/* st == UM_OK: the file appears; else what was written is removed. existed: NULL, or as in um_vfs_write_new. Returns st, or the error of finishing. */
+um_status um_vfs_whole_end(um_vfs_whole *w, um_status st, bool *existed);
+/* Removes the files of a folder that `ours` says yes to, and makes that durable. A missing folder is fine. */
+um_status um_vfs_remove_some(um_vfs *v, const char *folder, bool (*ours)(const char *name));
 
 /* Opens a regular file for um_vfs_read; any number of threads may read it at once. UM_MISSING, UM_IO. */
 um_status um_vfs_open(um_vfs *v, const char *path, um_vfs_file **out, int64_t *size_bytes);

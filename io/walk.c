@@ -15,7 +15,8 @@ typedef struct folder_id {
     ino_t ino;
 } folder_id;
 
-static um_status add_entry(um_walk *w, const char *path, bool named, um_status status)
+/* s: what stat said of it, NULL for nothing. */
+static um_status add_entry(um_walk *w, const char *path, bool named, um_status status, const struct stat *s)
 {
     if (w->n == w->cap) {
         int64_t cap = w->cap < 64 ? 64 : w->cap * 2;
@@ -26,7 +27,12 @@ static um_status add_entry(um_walk *w, const char *path, bool named, um_status s
     }
     char *copy = strdup(path);
     if (copy == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a list of files");
-    w->entry[w->n++] = (um_walk_entry){.path = copy, .named = named, .status = status};
+    w->entry[w->n] = (um_walk_entry){.path = copy, .named = named, .status = status};
+    if (s != NULL && status == UM_OK) {
+        w->entry[w->n].size_bytes = s->st_size;
+        w->entry[w->n].mtime_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+    }
+    w->n++;
     return UM_OK;
 }
 
@@ -68,13 +74,9 @@ static um_status visit(um_walk *w, const char *path, bool named, folder_id *abov
 {
     struct stat s;
     if (stat(path, &s) != 0) {
-        if (errno == ELOOP) {
-            w->n_loops++;
-            return named ? add_entry(w, path, named, UM_UNREADABLE) : UM_OK;
-        }
-        return add_entry(w, path, named, errno == ENOENT ? UM_MISSING : UM_UNREADABLE);
+        return add_entry(w, path, named, errno == ENOENT || errno == ENOTDIR ? UM_MISSING : UM_UNREADABLE, NULL);
     }
-    if (!S_ISDIR(s.st_mode)) return add_entry(w, path, named, S_ISREG(s.st_mode) ? UM_OK : UM_UNREADABLE);
+    if (!S_ISDIR(s.st_mode)) return add_entry(w, path, named, S_ISREG(s.st_mode) ? UM_OK : UM_UNREADABLE, &s);
     for (int i = 0; i < depth; i++)
         if (above[i].dev == s.st_dev && above[i].ino == s.st_ino) {
             w->n_loops++;
@@ -86,7 +88,7 @@ static um_status visit(um_walk *w, const char *path, bool named, folder_id *abov
     char **names = NULL;
     size_t n = 0, length = strlen(path);
     um_status st = read_names(path, &names, &n);
-    if (st == UM_UNREADABLE) return add_entry(w, path, named, UM_UNREADABLE);
+    if (st == UM_UNREADABLE) return add_entry(w, path, named, UM_UNREADABLE, NULL);
     for (size_t i = 0; i < n; i++) {
         size_t bytes = length + strlen(names[i]) + 2;
         char *child = st == UM_OK ? malloc(bytes) : NULL;

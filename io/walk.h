@@ -13,6 +13,7 @@ typedef struct um_walk_entry {
     char *path;
     bool named;     /* typed by the user, not found in a folder */
     um_status status; /* UM_OK, UM_MISSING, UM_UNREADABLE (not a regular file, no permission) */
+    int64_t size_bytes, mtime_ns; /* with UM_OK, else 0 */
 } um_walk_entry;
 
 typedef struct um_walk {

@@ -162,7 +162,7 @@ static um_status load_states(preprocess_run *r)
 {
     bool known = false, other = false;
     UM_PASS(um_store_load_states(r->ctx->vfs, r->o->store, &r->manifest, r->state));
-    for (int64_t i = 0; i < r->manifest.n_units && !known; i++) known = r->state[i].stages != 0 || r->state[i].starts > 0;
+    for (int64_t i = 0; i < r->manifest.n_units && !known; i++) known = r->state[i].stages != 0 || r->state[i].attempts.starts > 0;
     if (known || r->manifest.n_units == 0) return UM_OK;
     um_store_content c;
     um_status st = um_store_load(r->ctx->vfs, r->o->store, false, &c);
@@ -226,7 +226,7 @@ static um_status ship(preprocess_run *r, um_buf *text)
  * processing. */
 static bool poisoned(const preprocess_run *r, int64_t unit)
 {
-    const um_store_state *s = &r->state[unit];
+    const um_attempts *s = &r->state[unit].attempts;
     return s->strikes >= 2 || (r->o->poison_after > 0 && s->starts >= r->o->poison_after);
 }
 
@@ -237,7 +237,7 @@ static um_status write_poison(preprocess_run *r, um_store_writer *w, int64_t uni
     char message[160];
     snprintf(message, sizeof message,
              "in hand at %d recorded crashes (last: signal %d) and %d unexplained ends of earlier runs; --fresh tries it again",
-             r->state[unit].strikes, r->state[unit].strike_signal, r->state[unit].starts);
+             r->state[unit].attempts.strikes, r->state[unit].attempts.strike_signal, r->state[unit].attempts.starts);
     UM_PASS(um_store_begin(w, u->key));
     for (int i = 0; i < u->n; i++) {
         const um_manifest_video *v = &r->manifest.video[r->manifest.unit_video[u->first + i]];
@@ -260,7 +260,7 @@ static um_status list_todo(preprocess_run *r, int64_t **cost)
     for (int64_t i = 0; i < n; i++) {
         if (needed(r, i) == 0 || poisoned(r, i)) continue;
         r->todo[r->n_todo] = i;
-        (*cost)[r->n_todo] = r->state[i].starts > 0 || r->state[i].strikes > 0
+        (*cost)[r->n_todo] = r->state[i].attempts.starts > 0 || r->state[i].attempts.strikes > 0
                                  ? 0
                                  : r->manifest.unit[i].cost; /* the queue sorts by cost, largest first */
         r->n_todo++;
@@ -399,7 +399,7 @@ static um_status finish(preprocess_run *r, int64_t *n_left, bool *too_many_bad)
     for (int i = 0; i < c.manifest.n_videos; i++) {
         int s = c.video[i].status;
         if (s >= 0 && s < 64) by_status[s]++;
-        bad += s != UM_PENDING && um_preprocess_is_bad((um_status)s);
+        bad += um_status_is_bad((um_status)s);
     }
     *too_many_bad = c.manifest.n_videos > 0 && 100.0 * (double)bad / (double)c.manifest.n_videos > r->o->max_bad;
     UM_GOTO_PASS(st, um_job_print("%d videos, %" PRId64 " faces:", c.manifest.n_videos, c.n_entries));

@@ -9,9 +9,8 @@
 #include "src/core/buf.h"
 
 typedef struct um_output {
-    um_vfs *vfs;
-    um_vfs_file *file; /* NULL: standard output */
-    um_buf pending, path, temporary;
+    um_vfs_whole whole; /* file NULL: standard output */
+    um_buf pending;
 } um_output;
 
 /* Errors: UM_IO. */

@@ -34,11 +34,6 @@ typedef struct um_preprocess_unit {
     unsigned have, need;
 } work;
 
-bool um_preprocess_is_bad(um_status st)
-{
-    return st != UM_OK && st != UM_PARTIAL && st != UM_NO_FACE;
-}
-
 static void forget(work *u)
 {
     for (int64_t i = 0; i < u->n; i++) um_image_free(&u->crop[i].image);
@@ -113,7 +108,7 @@ static um_status put_image(um_preprocess *p, um_stage stage, const um_store_imag
 
 static um_status put_video(um_preprocess *p, um_stage stage, um_store_video *row, const char *message)
 {
-    if (um_preprocess_is_bad((um_status)row->status)) p->counts.bad++;
+    if (um_status_is_bad((um_status)row->status)) p->counts.bad++;
     return um_store_add_video(p->writer, stage, row, message);
 }
 

@@ -58,6 +58,3 @@ typedef struct um_preprocess {
  * how many of its videos failed (not OK, PARTIAL or NO_FACE). */
 um_status um_preprocess_unit(um_preprocess *p, int unit, unsigned have, unsigned need, int *videos_bad);
 void um_preprocess_release(um_preprocess *p);
-
-/* A status that --max-bad counts. */
-bool um_preprocess_is_bad(um_status st);

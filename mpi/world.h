@@ -9,6 +9,7 @@
 #include "src/core/err.h"
 
 #include <mpi.h>
+#include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,6 +43,12 @@ void um_world_bcast(um_world *w, void *p, size_t n);
 void um_world_sum_f64(um_world *w, double *v, int n);
 void um_world_sum_i64(um_world *w, int64_t *v, int n);
 void um_world_max_f64(um_world *w, double *v, int n);
+
+/* All ranks' bytes on rank 0, in order of ranks: new memory in *out (free it; one 0 byte follows); NULL and 0 on the others. Collective over w->comm. Errors, the same on all ranks: UM_NO_MEMORY. */
+um_status um_world_gather(um_world *w, const void *p, size_t n, char **out, size_t *n_out);
+/* How many processors this rank may count as its own: those of its affinity mask, each shared fairly with the ranks of the machine that may use it too; at least 1. So ranks that mpirun bound get what they were bound to,
+ * and ranks that were not bound share out the machine. Collective over w->comm. */
+int um_world_processors(um_world *w);
 
 /* "Open MPI v4.1.4": the library loaded at run time; MPI need not be open. Local. */
 void um_world_library(char *out, size_t size);

@@ -29,6 +29,8 @@ const char *um_status_text(um_status st) { return find(st)->text; }
 int um_status_exit(um_status st) { return find(st)->exit_code; }
 um_status_class um_status_class_of(um_status st) { return find(st)->cls; }
 
+bool um_status_is_bad(um_status st) { return st != UM_OK && st != UM_PARTIAL && st != UM_NO_FACE && st != UM_PENDING; }
+
 int um_status_from_name(const char *name)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -8,6 +8,7 @@
  * goes on. A JOB status ends the job in order, with the exit code given. UM_END and UM_PENDING are neither: the normal
  * end of a stream, and an input that has no outcome yet.
  */
+#include <stdbool.h>
 
 typedef enum um_status_class { UM_CLASS_OK, UM_CLASS_END, UM_CLASS_ITEM, UM_CLASS_JOB } um_status_class;
 
@@ -56,5 +57,7 @@ const char *um_status_text(um_status st);
 /* Process exit code (reliability: exit codes). Item statuses have 0: a bad input does not fail a run. */
 int um_status_exit(um_status st);
 um_status_class um_status_class_of(um_status st);
+/* Is it the status of an input that failed (what --max-bad counts)? OK, PARTIAL, NO_FACE and PENDING are not. */
+bool um_status_is_bad(um_status st);
 /* The status called `name`, or -1. */
 int um_status_from_name(const char *name);

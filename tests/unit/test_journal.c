@@ -9,9 +9,10 @@ typedef struct log_of {
     int n;
 } log_of;
 
-static um_status take(void *user, const char *payload, size_t n)
+static um_status take(void *user, const char *payload, size_t n, int64_t at)
 {
     log_of *l = user;
+    (void)at;
     if (l->n == 64 || n >= 128) return UM_FAIL(UM_INTERNAL, "too much");
     memcpy(l->text[l->n], payload, n);
     l->text[l->n++][n] = 0;

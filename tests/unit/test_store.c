@@ -111,28 +111,28 @@ static void states(void)
     CHECK_OK(world_unit(w, &m, 0, 1u << UM_STAGE_DETECT));
     CHECK_OK(um_store_load_states(um_vfs_real(), dir, &m, state));
     CHECK_INT(state[0].stages, 0); /* not sealed: not acknowledged */
-    CHECK_INT(state[0].starts, 0); /* but ended */
+    CHECK_INT(state[0].attempts.starts, 0); /* but ended */
     CHECK_OK(um_store_seal(w));
     CHECK_OK(world_unit(w, &m, 1, ALL));
     CHECK_OK(um_store_begin(w, m.unit[2].key));
     CHECK_OK(um_store_load_states(um_vfs_real(), dir, &m, state));
     CHECK_INT(state[0].stages, 1u << UM_STAGE_DETECT);
     CHECK_INT(state[1].stages, 0);
-    CHECK_INT(state[2].starts, 1);
-    CHECK_INT(state[2].strikes, 0);
+    CHECK_INT(state[2].attempts.starts, 1);
+    CHECK_INT(state[2].attempts.strikes, 0);
     um_store_last_words(11);
     um_store_last_words(11); /* only once */
     CHECK_OK(um_store_load_states(um_vfs_real(), dir, &m, state));
-    CHECK_INT(state[2].strikes, 1);
-    CHECK_INT(state[2].strike_signal, 11);
+    CHECK_INT(state[2].attempts.strikes, 1);
+    CHECK_INT(state[2].attempts.strike_signal, 11);
     um_store_abort(w);
     CHECK_OK(um_store_writer_close(w, NULL));
     um_store_last_words(11); /* nobody is there any more */
     CHECK_OK(um_store_load_states(um_vfs_real(), dir, &m, state));
     CHECK_INT(state[1].stages, ALL);
     CHECK_INT(state[2].stages, 0);
-    CHECK_INT(state[2].starts, 0);
-    CHECK_INT(state[2].strikes, 1);
+    CHECK_INT(state[2].attempts.starts, 0);
+    CHECK_INT(state[2].attempts.strikes, 1);
 
     /* A rank without work leaves no file. */
     CHECK_OK(um_store_writer_open(s, 7, &never, &w));
