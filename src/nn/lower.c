@@ -105,7 +105,7 @@ static int take_followers(lowering *l, int node, um_step *s, um_source *from, bo
     }
     if (sum && r >= 0 && g->node[r].op == UM_OP_ADD) {
         int other = g->node[r].in[0] == tail ? g->node[r].in[1] : g->node[r].in[0];
-        int held = other == tail ? -1 : l->value[other];
+        int held = l->value[other]; /* -1: computed later; then that one takes the sum */
         /* The residual sets the type of the sum, which must not lose precision by it. */
         if (held >= 0 && (l->p->value[held].type == UM_F32 || s->out_type != UM_F32)) {
             s->residual = held;

@@ -60,7 +60,7 @@ def logits(net, images, batch=None):
 
 
 def pictures(n, size, seed=0):
-    """n pictures size x size of integer arithmetic alone (tests/golden/classifier_dump.c makes the same): blocks of colour, edges, and noise."""
+    """n pictures size x size of integer arithmetic alone (tests/golden/classifier_golden.h makes the same): blocks of colour, edges, and noise."""
     i, y, x, c = np.meshgrid(np.arange(n, dtype=np.uint64) + np.uint64(seed), *[np.arange(size, dtype=np.uint64)] * 2, np.arange(3, dtype=np.uint64), indexing="ij")
     m = np.uint64(0xFFFFFFFF)
 
@@ -79,3 +79,46 @@ def pictures(n, size, seed=0):
     tone = (x * (i % np.uint64(3) + np.uint64(1)) + y * (i % np.uint64(4) + np.uint64(1)) + c * np.uint64(40)) % np.uint64(97)
     noise = mix(key + x * np.uint64(2654435) + y * np.uint64(40503) + c * np.uint64(97) + np.uint64(1)) >> np.uint64(9) & np.uint64(31)
     return (block + tone + noise).astype(np.uint8)
+
+
+def _mix(v):
+    v = v & np.uint64(0xFFFFFFFF)
+    v = v ^ v >> np.uint64(15)
+    v = v * np.uint64(0x2C1B3C6D) & np.uint64(0xFFFFFFFF)
+    v = v ^ v >> np.uint64(12)
+    v = v * np.uint64(0x297A2D39) & np.uint64(0xFFFFFFFF)
+    return v ^ v >> np.uint64(15)
+
+
+def _range(name, shape):
+    """golden_range() of classifier_golden.h."""
+    m = re.match(r"encoder\.blocks\.(\d+)\.(\d+)\.", name)
+    first, block = (m[1] == "0", int(m[2])) if m else (False, -1)
+    last = bool(m) and (".bn2." if first else ".bn3.") in name
+    depthwise = bool(m) and (".bn1." if first else ".bn2.") in name
+    if len(shape) > 1:
+        hi = np.sqrt(3 / float(np.prod(shape[1:])))
+        hi = hi * 8 if name == "fc.weight" else hi
+        return -hi, hi
+    norm = re.search(r"\bbn\d\.(\w+)$", name)
+    if not norm:
+        return -0.2, 0.2
+    if norm[1] == "weight":
+        return (0.1, 0.3) if last and block > 0 else (0.8, 1.2)
+    if norm[1] == "bias":
+        return (-0.04, 0.04) if last and block > 0 else (-0.2, 0.2)
+    if norm[1] == "running_mean":
+        return -0.1, 0.1
+    about = 0.12 if last else 0.35 if depthwise else 1.3 if m or name.startswith("encoder.bn2.") else 0.75
+    return 0.8 * about, 1.2 * about
+
+
+def fill(net, seed):
+    """golden_params() of classifier_golden.h: parameters of integer arithmetic, the same bits on both sides."""
+    with torch.no_grad():
+        for t, (name, tensor) in enumerate(parameters(net)):
+            lo, hi = _range(name, tuple(tensor.shape))
+            base = int(_mix(np.array([(seed * 0x9E3779B1 + t) & 0xFFFFFFFF], np.uint64))[0])
+            u = _mix(np.uint64(base) + np.arange(tensor.numel(), dtype=np.uint64) * np.uint64(0x85EBCA77)) >> np.uint64(8)
+            tensor.copy_(torch.from_numpy((lo + (hi - lo) * (u.astype(np.float64) / 16777216.0)).astype(np.float32).reshape(tuple(tensor.shape))))
+    return net
