@@ -286,7 +286,7 @@ static um_status numpy_scalar(const walk *w, const um_pickle_value *v, um_torch_
         size_t n = 0;
         for (uint32_t i = 0; ok && i < text->n; i++, n++) { /* UTF-8 of U+0000..U+00FF */
             ok = n < sizeof raw && (text->s[i] < 0x80 || ((text->s[i] & 0xfe) == 0xc2 && i + 1 < text->n));
-            if (ok) raw[n] = text->s[i] < 0x80 ? text->s[i] : (uint8_t)(text->s[i] << 6 | (text->s[i + 1] & 0x3f));
+            if (ok) raw[n] = text->s[i] < 0x80 ? text->s[i] : (uint8_t)((text->s[i] & 3) << 6 | (text->s[i + 1] & 0x3f));
             i += ok && text->s[i] >= 0x80;
         }
         float f32;

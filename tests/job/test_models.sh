@@ -112,7 +112,7 @@ grep -q "what can be imported: mtcnn, classifier" err || fail "what can be impor
 rc 2 "$UNMASK" export nonsense x -o bad.h5
 rc 74 "$UNMASK" import classifier none.pth -o bad.h5
 rc 65 "$UNMASK" export model w.safetensors -o bad.safetensors
-[ ! -e bad.h5 ] && [ ! -e bad.safetensors ] || fail "something was written after a failure"
+if [ -e bad.h5 ] || [ -e bad.safetensors ]; then fail "something was written after a failure"; fi
 
 # doctor looks where scoring does.
 mkdir home
