@@ -1,5 +1,4 @@
 /* What all ranks have, on rank 0; what a machine has, shared out among its ranks. */
-#define _GNU_SOURCE /* sched_getaffinity */
 #include "mpi/world.h"
 
 #include <sched.h>
@@ -8,7 +7,7 @@
 
 um_status um_world_gather(um_world *w, const void *p, size_t n, char **out, size_t *n_out)
 {
-    enum { TAG = 3, PIECE = 1 << 28 }; /* MPI counts are int */
+    enum { TAG = 100, PIECE = 1 << 28 }; /* MPI counts are int; the queue has the tags below 100 */
     int64_t mine = (int64_t)n;
     int64_t *all = w->rank == 0 ? calloc((size_t)w->size, sizeof *all) : NULL;
     um_status st = w->rank == 0 && all == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %d sizes", w->size) : UM_OK;
@@ -55,7 +54,7 @@ int um_world_processors(um_world *w)
     cpu_set_t set;
     CPU_ZERO(&set);
     if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_SET(0, &set);
-    for (int i = 0; i < MAX; i++) mine[i] = CPU_ISSET(i, &set) != 0;
+    for (int i = 0; i < MAX; i++) mine[i] = CPU_ISSET((size_t)i, &set) != 0;
     memcpy(users, mine, sizeof users);
     if (w->size > 1) {
         MPI_Comm node;

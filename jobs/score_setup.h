@@ -1,0 +1,30 @@
+#pragma once
+/* score_setup.h: what scoring works with: models, detector, threads, on every rank, and the words by which ranks and runs are compared.
+ *
+ * Models are ordered by their fingerprints, so the order in which they are named does not matter; one named twice counts once. Their weights are held once a machine (mpi/share.h).
+ */
+#include "jobs/job.h"
+#include "jobs/score_unit.h"
+
+typedef struct um_score_wish {
+    const um_texts *models; /* -m: files and folders; n = 0: those in $UNMASK_HOME, else in share/unmask beside the program */
+    const char *detector;   /* NULL: looked for */
+    bool bf16;
+    int n_threads;
+} um_score_wish;
+
+typedef struct um_score_setup {
+    um_scorer scorer;        /* decoder, detectors, resamplers, models, threads are filled in; the job fills in the rest */
+    char **name;             /* [scorer.n_models] file names without .h5, for people */
+    um_buf fingerprints;     /* of the models, joined by spaces, in order */
+    char detector[17];
+    const char *precision;   /* "f32", "bf16": what is really used */
+    const char *backend, *isa;
+    int64_t shared_bytes, own_bytes; /* weights, once a machine; activations and the like, each rank */
+    struct um_score_setup_work *work; /* private */
+} um_score_setup;
+
+/* Collective over ctx->world. Errors, the same on all ranks: UM_MISSING, UM_DATA, UM_CONFIG (with the remedy), UM_NO_MEMORY. */
+um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um_score_setup *out);
+/* Local; also after a failed open. */
+void um_score_setup_close(um_score_setup *s);
