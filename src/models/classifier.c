@@ -29,8 +29,6 @@ void um_model_seal(um_model *m)
     snprintf(m->fingerprint, sizeof m->fingerprint, "%016llx", (unsigned long long)h);
 }
 
-static const um_backend *const default_backend = &um_backend_cpu;
-
 struct um_classifier {
     um_graph *graph;
     um_plan *plan;
@@ -52,7 +50,7 @@ um_status um_classifier_new(const um_model *m, const um_classifier_options *o, u
     memcpy(plan.mean, m->mean, sizeof plan.mean);
     memcpy(plan.std, m->std, sizeof plan.std);
     UM_GOTO_PASS(st, um_efficientnet_graph(&m->net, m->size_px, true, 0, 0, &c->graph));
-    UM_GOTO_PASS(st, um_plan_new(c->graph, o->backend != NULL ? o->backend : default_backend, &plan, &c->plan));
+    UM_GOTO_PASS(st, um_plan_new(c->graph, o->backend != NULL ? o->backend : &um_backend_cpu, &plan, &c->plan));
     c->image_bytes = (size_t)m->size_px * (size_t)m->size_px * 3;
     c->run = calloc((size_t)o->n_threads, sizeof *c->run);
     if (c->run == NULL) {

@@ -187,13 +187,20 @@ static um_status lower_mean(lowering *l, int node)
     return emit(l, &s, &from, node);
 }
 
+/* Only a 1 x 1 filter takes a gate in: there the product is made once for each number, or moved into the weights. */
+static bool takes_gate(const um_node *reader, const um_node *product)
+{
+    if (reader->op == UM_OP_CONV) return reader->r == 1 && reader->s == 1 && reader->stride == 1;
+    return reader->op == UM_OP_DENSE && product->h == 1 && product->w == 1;
+}
+
 static um_status lower_scale(lowering *l, int node)
 {
     const um_node *n = &l->g->node[node];
     int r = only_reader(l, node), held = l->value[n->in[0]], gate;
     um_step s = {.residual = -1, .out_type = l->p->value[held].type};
     um_source from = {-1, -1, -1};
-    if (r >= 0 && (l->g->node[r].op == UM_OP_CONV || (l->g->node[r].op == UM_OP_DENSE && n->h == 1 && n->w == 1))) return UM_OK; /* see lower_filter */
+    if (r >= 0 && takes_gate(&l->g->node[r], n)) return UM_OK; /* see lower_filter */
     UM_PASS(gate_value(l, n->in[1], &gate));
     node = take_followers(l, node, &s, &from, false, true);
     return emit_elements(l, held, gate, s.residual, s.act, s.out_type, from.act, node);

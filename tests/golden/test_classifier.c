@@ -1,4 +1,4 @@
-/* The networks against timm's: names and shapes of all parameters, and logits (numbers made by make_classifier_golden.py). usage: test_classifier DATA_DIR [BACKEND] */
+/* The networks against timm's: names and shapes of all parameters, and logits (numbers made by make_classifier_golden.py). usage: test_classifier DATA_DIR ref|cpu */
 #include "src/core/hash.h"
 #include "src/models/classifier.h"
 #include "tests/golden/classifier_golden.h"
@@ -94,10 +94,10 @@ static FILE *open_data(const char *folder, const char *name)
 int main(int argc, char **argv)
 {
     char line[512], arch[16], hash[17];
-    const um_backend *b = &um_backend_ref;
+    const um_backend *b = argc > 2 && strcmp(argv[2], "cpu") == 0 ? &um_backend_cpu : &um_backend_ref;
     FILE *f;
     int lines = 0;
-    if (argc < 2) return 2;
+    if (argc != 3) return 2;
     if ((f = open_data(argv[1], "efficientnet.tsv")) != NULL) {
         long long count;
         int tensors;

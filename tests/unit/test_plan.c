@@ -151,12 +151,13 @@ static void check_graph(const um_graph *g, const char *what)
     float *params = malloc((size_t)(g->param_count + 1) * sizeof *params), first[BATCH * MOST_OUT], again[BATCH * MOST_OUT];
     uint8_t *images = malloc(BATCH * each);
     double want[MOST_OUT];
-    const um_backend *backends[] = {&um_backend_ref, &merging};
+    const um_backend *backends[] = {&um_backend_ref, &merging, &um_backend_cpu};
     CHECK(n_out <= MOST_OUT);
     golden_params(g, 5, params);
     for (size_t i = 0; i < BATCH * each; i++) images[i] = (uint8_t)(golden_mix((uint32_t)i) & 255);
     for (int precision = UM_F32; precision <= UM_BF16; precision++)
-        for (int b = 0; b < 2; b++) {
+        for (int b = 0; b < 3; b++) {
+            if (!backends[b]->has((um_dtype)precision)) continue;
             machine m = machine_new(g, backends[b], (um_dtype)precision, BATCH, params);
             check_memory(m.plan);
             um_run_forward(m.run, images, first);
