@@ -29,7 +29,7 @@ void um_model_seal(um_model *m)
     snprintf(m->fingerprint, sizeof m->fingerprint, "%016llx", (unsigned long long)h);
 }
 
-static const um_backend *const default_backend = &um_backend_ref; /* until um_backend_cpu is there */
+static const um_backend *const default_backend = &um_backend_cpu;
 
 struct um_classifier {
     um_graph *graph;

@@ -45,7 +45,7 @@ static int dump_names(const um_graph *g)
 static int dump_logits(const um_graph *g, int size, char **argv)
 {
     int batch = atoi(argv[0]), rc = 1;
-    const um_backend *b = strcmp(argv[1], "ref") == 0 ? &um_backend_ref : NULL;
+    const um_backend *b = strcmp(argv[1], "ref") == 0 ? &um_backend_ref : &um_backend_cpu;
     um_plan_options o = {.batch = batch, .precision = strcmp(argv[2], "bf16") == 0 ? UM_BF16 : UM_F32};
     size_t params_bytes = 0, images_bytes = 0, each = (size_t)size * (size_t)size * 3, n;
     float *params = read_all(argv[3], &params_bytes), *logits = NULL;
