@@ -28,7 +28,7 @@ um_status um_model_check_numbers(const um_param *p, const float *x)
 /* The fewest digits that give the same number back: 3.1, not 3.1000000000000001. f32: the same f32. */
 static void shortest(double x, bool f32, char out[32])
 {
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 6; digits <= 17; digits++) { /* %g leaves zeros at the end out */
         snprintf(out, 32, "%.*g", digits, x);
         double back = strtod(out, NULL);
         if (f32 ? (float)back == (float)x : back == x) return;
