@@ -25,17 +25,28 @@ um_status um_model_check_numbers(const um_param *p, const float *x)
 
 /* ---- writing ---- */
 
+/* The fewest digits that give the same number back: 3.1, not 3.1000000000000001. f32: the same f32. */
+static void shortest(double x, bool f32, char out[32])
+{
+    for (int digits = 6; digits <= 17; digits++) { /* %g leaves zeros at the end out */
+        snprintf(out, 32, "%.*g", digits, x);
+        double back = strtod(out, NULL);
+        if (f32 ? (float)back == (float)x : back == x) return;
+    }
+}
+
 static um_status add_number(um_h5image *im, const char *name, double x)
 {
     char text[32];
-    snprintf(text, sizeof text, "%.17g", x); /* 17 digits give the same number back */
+    shortest(x, false, text);
     return um_h5image_add_text(im, name, text);
 }
 
 static um_status add_triple(um_h5image *im, const char *name, const float x[3])
 {
-    char text[64];
-    snprintf(text, sizeof text, "%.9g %.9g %.9g", (double)x[0], (double)x[1], (double)x[2]); /* 9 digits give the same f32 back */
+    char one[3][32], text[100];
+    for (int i = 0; i < 3; i++) shortest((double)x[i], true, one[i]);
+    snprintf(text, sizeof text, "%s %s %s", one[0], one[1], one[2]);
     return um_h5image_add_text(im, name, text);
 }
 

@@ -273,30 +273,16 @@ static bool is_call(const um_pickle_value *v, int global, uint32_t n_args)
     return v->kind == UM_PICKLE_CALL && v->global == global && v->item[0]->n == n_args;
 }
 
-/* scalar(dtype("f8", ...) with the state (3, "<", ...), encode(text, "latin1")): a number of NumPy's as protocol 2 has it; the
- * characters of the text are its bytes. */
+/* scalar(dtype("f8", ...) with the state (3, "<", ...), encode(text, "latin1")): a number of NumPy's as protocol 2 has it. */
 static um_status numpy_scalar(const walk *w, const um_pickle_value *v, um_torch_scalar *out)
 {
     const um_pickle_value *args = v->item[0], *type = args->n == 2 ? args->item[0] : NULL, *bytes = args->n == 2 ? args->item[1] : NULL;
-    bool ok = type != NULL && is_call(type, G_DTYPE, 3) && type->n == 2 && is_call(bytes, G_ENCODE, 2);
-    if (ok) {
-        const um_pickle_value *state = type->item[1], *text = bytes->item[0]->item[0];
-        ok = state->n >= 2 && um_pickle_str_is(state->item[1], "<") && text->kind == UM_PICKLE_STR && um_pickle_str_is(bytes->item[0]->item[1], "latin1");
-        uint8_t raw[8] = {0};
-        size_t n = 0;
-        for (uint32_t i = 0; ok && i < text->n; i++, n++) { /* UTF-8 of U+0000..U+00FF */
-            ok = n < sizeof raw && (text->s[i] < 0x80 || ((text->s[i] & 0xfe) == 0xc2 && i + 1 < text->n));
-            if (ok) raw[n] = text->s[i] < 0x80 ? text->s[i] : (uint8_t)((text->s[i] & 3) << 6 | (text->s[i + 1] & 0x3f));
-            i += ok && text->s[i] >= 0x80;
-        }
-        float f32;
-        memcpy(&f32, raw, sizeof f32);
-        *out = (um_torch_scalar){.kind = UM_TORCH_FLOAT, .f = (double)f32};
-        bool is_f64 = um_pickle_str_is(type->item[0]->item[0], "f8");
-        ok = ok && (is_f64 || um_pickle_str_is(type->item[0]->item[0], "f4")) && n == (is_f64 ? sizeof out->f : sizeof f32);
-        if (is_f64) memcpy(&out->f, raw, sizeof out->f);
-    }
-    return ok ? UM_OK : UM_FAIL(UM_DATA, "%s is a value of NumPy's that is not a plain f4 or f8 number", um_quote(w->path));
+    *out = (um_torch_scalar){.kind = UM_TORCH_FLOAT};
+    if (type != NULL && is_call(type, G_DTYPE, 3) && type->n == 2 && is_call(bytes, G_ENCODE, 2) && type->item[1]->n >= 2 &&
+        um_pickle_str_is(type->item[1]->item[1], "<") && um_pickle_str_is(bytes->item[0]->item[1], "latin1") &&
+        um_torch_numpy_number(type->item[0]->item[0], bytes->item[0]->item[0], &out->f))
+        return UM_OK;
+    return UM_FAIL(UM_DATA, "%s is a value of NumPy's that is not a plain f4 or f8 number", um_quote(w->path));
 }
 
 static um_status add_scalar(walk *w, const um_pickle_value *v)

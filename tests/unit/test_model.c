@@ -155,7 +155,7 @@ static void cuts(void)
         um_model m;
         um_model_dropped d;
         mw_write(&b, whole, &s);
-        for (size_t cut = 0; cut < b.len; cut += cut < 300 || b.len - cut < 300 ? 1 : 331) {
+        for (size_t cut = 0; cut < b.len; cut += cut < 200 || b.len - cut < 200 ? 1 : 997) {
             um_status st = um_model_import_bytes(b.data, cut, &tiny, &m, &d);
             if (st != UM_DATA) fprintf(stderr, "format %d cut at %zu\n", f, cut);
             CHECK_INT(st, UM_DATA);

@@ -340,6 +340,7 @@ static void numpy_numbers(void)
         P(SCALAR("core", DTYPE("f8", "<"), ENCODE("\x08", "\x18-DT!!\t\xc3", "latin1")), 0, "a value of NumPy's"),
         P(SCALAR("core", DTYPE("f8", "<"), ENCODE("\x09", "\x18-DT\xc3\xbb!\t@", "rot_13")), 0, "a value of NumPy's"),
         P(SCALAR("core", DTYPE("f8", "<") "Nb", ENCODE("\x09", "\x18-DT\xc3\xbb!\t@", "latin1")), 0, "BUILD"),
+        P(SCALAR("core", DTYPE("f8", "<") "(K\1tb", ENCODE("\x09", "\x18-DT\xc3\xbb!\t@", "latin1")), 0, "BUILD"), /* a second state */
         P(SCALAR("core", "N", "N"), 0, "a value of NumPy's"),
         P(SCALAR("core", "", ""), 0, "a value of NumPy's"),
         P("}X\1\0\0\0a" DTYPE("f8", "<") "s", 0, "'a' is a call of numpy.dtype, neither a tensor nor a number"),
