@@ -15,3 +15,13 @@ function(um_isa_sources target)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${lib}>)
   endforeach()
 endfunction()
+
+# um_isa_bf16_sources(target file.c...): the same once more, as level avx512_bf16, with bfloat16 elements: another precision, so other bits.
+function(um_isa_bf16_sources target)
+  set(lib ${target}_avx512_bf16)
+  add_library(${lib} OBJECT ${ARGN})
+  target_link_libraries(${lib} PRIVATE um_warnings)
+  target_compile_definitions(${lib} PRIVATE UM_ISA_LEVEL=avx512_bf16 UM_ISA_avx512=1 UM_ISA_avx512_bf16=1)
+  target_compile_options(${lib} PRIVATE -mavx2 -mfma -mbmi2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mprefer-vector-width=512)
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:${lib}>)
+endfunction()

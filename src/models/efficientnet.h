@@ -18,6 +18,6 @@ extern const um_efficientnet um_efficientnets[UM_EFFICIENTNETS]; /* b0..b7 */
 
 /* "b0".."b7" (also "tf_efficientnet_b7", with or without "_ns" or "_ap") or "w<width>d<depth>". UM_USAGE names what there is. */
 um_status um_efficientnet_parse(const char *text, um_efficientnet *out);
-/* The whole network for pictures of size_px x size_px x 3. head: with mean, dropout and logit; without, the output is the head's map (an encoder). drop_path: rate of the last block, growing linearly from 0;
- * dropout: before fc. Both matter in training only. Errors: UM_NO_MEMORY, UM_USAGE (a size below 32 or above 2048). */
+/* The whole network for pictures of size_px x size_px x 3. head: with mean, dropout and logit; without, the output is the head's map (an encoder). drop_path: block i of the n there are drops its branch
+ * at drop_path * i / n, as in timm; dropout: before fc. Both matter in training only. Errors: UM_NO_MEMORY, UM_USAGE (a size below 32 or above 2048). */
 um_status um_efficientnet_graph(const um_efficientnet *net, int size_px, bool head, float drop_path, float dropout, um_graph **out);

@@ -28,9 +28,10 @@ typedef struct um_step {
     int r, s, stride, pad_top, pad_left;
     int in, out;    /* values: indices of the plan's buffers */
     int residual;   /* value of the output's shape, added before the activation; -1: none */
-    int gate;       /* value (N,C) f32, multiplies the input; -1: none */
+    int gate;       /* value (N,C) f32, multiplies the input; -1: none. Before a CONV of 1 x 1, stride 1 only, and before ACT */
     int means;      /* DEPTHWISE: value (N,K) f32 that receives the means; -1: none */
-    um_dtype in_type, out_type; /* the residual has out_type. Gates and means are f32 always. */
+    um_dtype in_type, out_type; /* The residual has out_type. Gates and means are f32 always, and so is what is computed from means alone: the layers of a gate, the dense head. A step whose in_type is f32
+                                 * uses its weights in f32, in a bf16 plan too. */
     float mean[3], std[3];      /* CONVERT */
 } um_step;
 
@@ -47,7 +48,8 @@ typedef struct um_backend {
     const char *name; /* "ref", "cpu", "cuda" */
     /* Does this machine compute in that precision? */
     bool (*has)(um_dtype precision);
-    /* How many steps from `step` on (of the n there are) it does as one kernel, at least 1. The output of each but the last has no other reader, and then needs no memory. */
+    /* How many of step[0..n) it does as one kernel, at least 1. The plan offers n so that the output of each but the last is read once: by the next step, as its `in`. What lies between merged steps gets no
+     * memory (value[] is NULL there). */
     int (*take)(const um_step *step, int n);
     /* A kernel for step[0..n). Errors: UM_NO_MEMORY, UM_INTERNAL (a shape it cannot do). */
     um_status (*kernel_new)(const um_step *step, int n, um_kernel **out);

@@ -1,0 +1,72 @@
+#pragma once
+/* cpu_kernels.h: the arithmetic of the CPU backend, compiled once per instruction-set level (isa.h). Used by src/nn/cpu, its tests and its benches only.
+ *
+ * "Elements" are the numbers of maps: f32 at the levels base, avx2 and avx512; bfloat16 at the level avx512_bf16. Sums, biases, gates, means and depthwise weights are f32 everywhere.
+ * Each output is one chain of fused multiply-adds: it starts at the bias and runs over r, s, c in this order; then the residual is added, then comes the activation. Vectors hold
+ * neighbouring outputs and lanes are never added, so f32 results have the same bits at all three levels. (The bf16 level adds pairs of products, as its instruction does.)
+ */
+#include "src/nn/backend.h"
+
+/* Rows of inputs times a matrix: out[i][k] = act(sum over c of a[i][c] gate[c] w[c][k] + bias[k] + residual[i][k]). */
+typedef struct um_gemm {
+    int m, c, k;
+    const void *a; /* elements */
+    size_t a_stride; /* elements from row to row */
+    /* A may lie in blocks of channels: a_block channels of all rows together, then the next a_block (a_block divides c; a_stride is then usually a_block). 0: not. */
+    int a_block;
+    size_t a_block_stride;
+    const void *packed; /* gemm_pack */
+    const float *gate;  /* (C), or NULL */
+    const void *residual; /* numbers laid out as `out`, or NULL */
+    void *out;          /* elements, or f32 */
+    bool out_f32;
+    size_t out_stride;  /* from row to row, in numbers of `out` */
+    int line;           /* after so many rows `out` starts a new line, line_stride after the last: rows of a padded map. 0: never */
+    size_t line_stride;
+    int k_first, k_end; /* only these outputs (both multiples of UM_CPU_BLOCK, or k_end = k); `out` points at k_first. 0, 0: all */
+    um_act act;
+    const float *slope; /* (K) for PReLU */
+} um_gemm;
+
+/* Rows of a map that stands between columns of zeros. */
+typedef struct um_dw {
+    const float *in; /* the first number under the filter of output (0, 0) */
+    size_t in_row, in_col; /* f32 from row to row, pixel to pixel; UM_CPU_OVERRUN pixels past the last that a row needs are readable */
+    const float *packed; /* dw_pack, at the first channel */
+    int rows, q, n_channels; /* outputs; channels <= UM_CPU_BLOCK */
+    int r, s, stride;
+    um_act act;
+    void *out; /* elements */
+    size_t out_row, out_col;
+    float *sum; /* (n_channels rounded up to 16): the sum of each row is added, row after row; or NULL */
+} um_dw;
+
+enum {
+    UM_CPU_BLOCK = 48,   /* channels that the fused kernels carry together: three registers of AVX-512, and a divisor of every expanded width */
+    UM_CPU_OVERRUN = 26, /* (12 - 1) * 2 + 4: pixels that a depthwise tile of 12 outputs may read past those it needs */
+};
+
+typedef struct um_cpu_kernels {
+    const char *name;
+    um_dtype elem;
+    int vl;
+    /* (K,C) f32 and bias (K) to the kernel's order; the bytes needed. */
+    size_t (*gemm_bytes)(int c, int k);
+    void (*gemm_pack)(int c, int k, const float *weight, const float *bias, void *packed);
+    size_t (*gemm_scratch)(int m, int c, int k);
+    void (*gemm)(const um_gemm *g, void *scratch);
+    /* (R,S,C) f32 and bias (C). At channel c, a multiple of 16, the packed weights start c * (R S + 1) floats on. */
+    size_t (*dw_bytes)(int c, int r, int s);
+    void (*dw_pack)(int c, int r, int s, const float *weight, const float *bias, float *packed);
+    void (*dw)(const um_dw *d);
+    /* `pixels` pixels of n elements, in_stride apart, to f32, out_stride apart. */
+    void (*widen)(const void *in, size_t in_stride, int pixels, int n, float *out, size_t out_stride);
+    /* act(in * gate + residual), (pixels, C); gate (C), residual (as out) or slope may be NULL. */
+    void (*act)(const void *in, const float *gate, const void *residual, size_t pixels, int c, um_act act, const float *slope, void *out, bool out_f32);
+    void (*mean)(const void *in, int h, int w, int c, float *out);
+    void (*max_pool)(const void *in, int h, int w, int c, int r, int s, int stride, void *out, int p, int q);
+    /* table: (256,3) f32. */
+    void (*convert)(const uint8_t *in, size_t pixels, int c, const float *table, void *out);
+} um_cpu_kernels;
+
+extern const um_cpu_kernels um_cpu_kernels_base, um_cpu_kernels_avx2, um_cpu_kernels_avx512, um_cpu_kernels_avx512_bf16;

@@ -1,0 +1,131 @@
+#pragma once
+/* elem.h: elements of maps, the activations on registers, and stores of less than a register; for the files that are compiled once per level. */
+#include "src/nn/cpu/cpu_kernels.h"
+#include "src/nn/cpu/isa.h"
+
+/* ---- integers in the lanes, division, minimum ---- */
+
+#if defined(UM_ISA_avx512)
+typedef __m512i um_vi;
+UM_INLINE um_vi um_v_bits(um_v v) { return _mm512_castps_si512(v); }
+UM_INLINE um_v um_v_from_bits(um_vi v) { return _mm512_castsi512_ps(v); }
+UM_INLINE um_vi um_vi_set(int32_t i) { return _mm512_set1_epi32(i); }
+UM_INLINE um_vi um_vi_add(um_vi a, um_vi b) { return _mm512_add_epi32(a, b); }
+UM_INLINE um_vi um_vi_sub(um_vi a, um_vi b) { return _mm512_sub_epi32(a, b); }
+UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return _mm512_slli_epi32(a, 23); }
+UM_INLINE um_v um_v_mul(um_v a, um_v b) { return _mm512_mul_ps(a, b); }
+UM_INLINE um_v um_v_min(um_v a, um_v b) { return _mm512_min_ps(a, b); }
+UM_INLINE um_v um_v_div(um_v a, um_v b) { return _mm512_div_ps(a, b); }
+UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
+/* v, loaded by an instruction of its own: the compiler else repeats a load for each use, and loads are as scarce as products. */
+UM_INLINE um_v um_v_once(um_v v)
+{
+    __asm__("" : "+v"(v));
+    return v;
+}
+/* The first n lanes. */
+UM_INLINE void um_v_store_part(float *p, um_v v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
+#elif defined(UM_ISA_avx2)
+typedef __m256i um_vi;
+UM_INLINE um_vi um_v_bits(um_v v) { return _mm256_castps_si256(v); }
+UM_INLINE um_v um_v_from_bits(um_vi v) { return _mm256_castsi256_ps(v); }
+UM_INLINE um_vi um_vi_set(int32_t i) { return _mm256_set1_epi32(i); }
+UM_INLINE um_vi um_vi_add(um_vi a, um_vi b) { return _mm256_add_epi32(a, b); }
+UM_INLINE um_vi um_vi_sub(um_vi a, um_vi b) { return _mm256_sub_epi32(a, b); }
+UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return _mm256_slli_epi32(a, 23); }
+UM_INLINE um_v um_v_mul(um_v a, um_v b) { return _mm256_mul_ps(a, b); }
+UM_INLINE um_v um_v_min(um_v a, um_v b) { return _mm256_min_ps(a, b); }
+UM_INLINE um_v um_v_div(um_v a, um_v b) { return _mm256_div_ps(a, b); }
+UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return _mm256_fnmadd_ps(a, b, c); }
+UM_INLINE um_v um_v_once(um_v v)
+{
+    __asm__("" : "+x"(v));
+    return v;
+}
+UM_INLINE void um_v_store_part(float *p, um_v v, int n)
+{
+    float t[UM_VL];
+    um_v_store(t, v);
+    for (int i = 0; i < n; i++) p[i] = t[i];
+}
+#else
+typedef uint32_t um_vi __attribute__((vector_size(16)));
+UM_INLINE um_vi um_v_bits(um_v v) { return (um_vi)v; }
+UM_INLINE um_v um_v_from_bits(um_vi v) { return (um_v)v; }
+UM_INLINE um_vi um_vi_set(int32_t i) { return (um_vi){(uint32_t)i, (uint32_t)i, (uint32_t)i, (uint32_t)i}; }
+UM_INLINE um_vi um_vi_add(um_vi a, um_vi b) { return a + b; }
+UM_INLINE um_vi um_vi_sub(um_vi a, um_vi b) { return a - b; }
+UM_INLINE um_vi um_vi_to_exponent(um_vi a) { return a << 23; }
+UM_INLINE um_v um_v_mul(um_v a, um_v b) { return a * b; }
+UM_INLINE um_v um_v_min(um_v a, um_v b) { return um_v_select(a < b, a, b); }
+UM_INLINE um_v um_v_div(um_v a, um_v b) { return a / b; }
+UM_INLINE um_v um_v_fnma(um_v a, um_v b, um_v c) { return um_v_fma(-a, b, c); }
+UM_INLINE um_v um_v_once(um_v v) { return v; }
+UM_INLINE void um_v_store_part(float *p, um_v v, int n)
+{
+    for (int i = 0; i < n; i++) p[i] = v[i];
+}
+#endif
+
+/* ---- elements ---- */
+
+#if defined(UM_ISA_avx512_bf16)
+typedef uint16_t um_e;
+UM_INLINE um_v um_e_load(const um_e *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16)); }
+UM_INLINE void um_e_store(um_e *p, um_v v) { _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v)); }
+UM_INLINE void um_e_store_part(um_e *p, um_v v, int n) { _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)_mm512_cvtneps_pbh(v)); }
+#else
+typedef float um_e;
+UM_INLINE um_v um_e_load(const um_e *p) { return um_v_load(p); }
+UM_INLINE void um_e_store(um_e *p, um_v v) { um_v_store(p, v); }
+UM_INLINE void um_e_store_part(um_e *p, um_v v, int n) { um_v_store_part(p, v, n); }
+#endif
+
+/* ---- activations ---- */
+
+/* v[i] = v[i] / (1 + exp(-v[i])), or with `sigmoid` 1 / (1 + exp(-v[i])), within 2e-7 of itself for v >= -8 and 1.3e-6 down to -87; beyond +-87 the exponential is constant. n <= 3 registers step by step,
+ * so that one's latency hides behind the others. exp(-x) = 2^k 2^f with |f| <= 1/2: adding 1.5 * 2^23 rounds to the whole number k, which then sits in the low bits; 2^f is a minimax polynomial
+ * (relative error 7.5e-8). A true division is the same at every level, and measured faster than an estimate with Newton's steps. */
+UM_INLINE void um_v_logistic(um_v *v, const int n, const bool sigmoid)
+{
+    const um_v magic = um_v_set(0x1.8p23f), log2e = um_v_set(0x1.715476p0f), one = um_v_set(1);
+    um_v x[3], k[3], f[3], p[3];
+#define EACH UM_UNROLL for (int i = 0; i < n; i++)
+    EACH x[i] = um_v_max(um_v_set(-87), um_v_min(um_v_set(87), v[i]));
+    EACH k[i] = um_v_fnma(x[i], log2e, magic);
+    EACH f[i] = um_v_fnma(x[i], log2e, um_v_sub(magic, k[i]));
+    EACH p[i] = um_v_fma(um_v_set(0x1.5c08e6p-10f), f[i], um_v_set(0x1.3d0c54p-7f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.c6b6e4p-5f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.ebf918p-3f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.62e428p-1f));
+    EACH p[i] = um_v_fma(p[i], f[i], um_v_set(0x1.000002p0f));
+    EACH p[i] = um_v_add(um_v_from_bits(um_vi_add(um_v_bits(p[i]), um_vi_to_exponent(um_v_bits(k[i])))), one);
+    EACH v[i] = um_v_div(sigmoid ? one : v[i], p[i]);
+#undef EACH
+}
+
+/* v[i] = act(v[i]), n <= 3 neighbouring registers. slope: of the first's lanes, PReLU only. */
+UM_INLINE void um_v_act(um_v *v, const int n, um_act act, const float *slope)
+{
+    switch (act) {
+    case UM_ACT_SWISH: um_v_logistic(v, n, false); break;
+    case UM_ACT_SIGMOID: um_v_logistic(v, n, true); break;
+    case UM_ACT_RELU:
+        for (int i = 0; i < n; i++) v[i] = um_v_max(um_v_set(0), v[i]);
+        break;
+    case UM_ACT_PRELU:
+        for (int i = 0; i < n; i++) v[i] = um_v_prelu(v[i], um_v_load(slope + i * UM_VL));
+        break;
+    case UM_ACT_NONE: break;
+    }
+}
+
+/* ---- the level's functions (um_cpu_kernels) ---- */
+
+size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k);
+void UM_ISA(um_cpu_gemm_pack)(int c, int k, const float *weight, const float *bias, void *packed);
+size_t UM_ISA(um_cpu_gemm_scratch)(int m, int c, int k);
+void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch);
+size_t UM_ISA(um_cpu_dw_bytes)(int c, int r, int s);
+void UM_ISA(um_cpu_dw_pack)(int c, int r, int s, const float *weight, const float *bias, float *packed);
+void UM_ISA(um_cpu_dw)(const um_dw *d);

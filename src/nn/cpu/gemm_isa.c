@@ -1,0 +1,305 @@
+/* gemm_isa.c: see cpu_kernels.h; compiled once per level.
+ *
+ * The matrix is packed in panels of a few registers' width: biases, then for each input channel a row of the panel. A tile of the product, MR rows by one panel, stays in registers
+ * while it runs over the channels: each row's number is broadcast, each panel row is loaded once for all rows of the tile. Blocking: a block of rows and a chunk of channels of A
+ * stay in L2 while all panels pass, a chunk of a panel stays in L1 while all tiles of the block pass; sums of a chunk wait in f32 for the next one, which takes them up where they
+ * were, so that chunks do not change a bit. The gate is multiplied into the chunk of the panel, which is far smaller than the rows it serves.
+ */
+#include "src/nn/cpu/elem.h"
+
+#if defined(UM_ISA_avx512)
+enum { NV_MAX = 3, MR = 9 };
+#elif defined(UM_ISA_avx2)
+enum { NV_MAX = 2, MR = 6 };
+#else
+enum { NV_MAX = 2, MR = 3 };
+#endif
+
+enum {
+    CHUNK_MAX = 160,          /* channels: 48 columns of them are 46 KB */
+    ROWS_BYTES = 768 * 1024,  /* of a block of rows, with its sums */
+};
+
+#if defined(UM_ISA_avx512_bf16)
+enum { PAIR = 2 }; /* channels are taken in pairs */
+#else
+enum { PAIR = 1 };
+#endif
+
+static int vectors_of(int k) { return (k + UM_VL - 1) / UM_VL; }
+static int even_of(int c) { return (c + PAIR - 1) / PAIR * PAIR; }
+/* Registers of the next panel when `left` remain: never one alone where two and two do. */
+static int panel_of(int left) { return left == NV_MAX + 1 && NV_MAX == 3 ? 2 : left < NV_MAX ? left : NV_MAX; }
+/* Bytes of a panel `n_vectors` wide: f32 biases and elements. */
+static size_t panel_bytes(int c, int n_vectors) { return (size_t)n_vectors * UM_VL * (sizeof(float) + (size_t)even_of(c) * sizeof(um_e)); }
+
+size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k) { return panel_bytes(c, vectors_of(k)); }
+
+void UM_ISA(um_cpu_gemm_pack)(int c, int k, const float *weight, const float *bias, void *packed)
+{
+    unsigned char *at = packed;
+    for (int v = 0, n = vectors_of(k), nv; v < n; v += nv) {
+        nv = panel_of(n - v);
+        int width = nv * UM_VL;
+        float *b = (float *)(void *)at;
+        um_e *w = (um_e *)(void *)(b + width);
+        for (int j = 0; j < width; j++) {
+            int o = v * UM_VL + j;
+            b[j] = o < k ? bias[o] : 0;
+            for (int i = 0; i < even_of(c); i++) {
+                float value = o < k && i < c ? weight[(size_t)o * (size_t)c + (size_t)i] : 0;
+                size_t to = ((size_t)(i / PAIR) * (size_t)width + (size_t)j) * PAIR + (size_t)(i % PAIR);
+#if defined(UM_ISA_avx512_bf16)
+                w[to] = um_bf16_from_f32(value);
+#else
+                w[to] = value;
+#endif
+            }
+        }
+        at += panel_bytes(c, nv);
+    }
+}
+
+typedef struct tile_args {
+    const um_e *a;
+    size_t a_stride;
+    int c, blocks; /* channels of a block (even), blocks */
+    size_t block_stride;
+    const um_e *w;
+    const float *init; /* biases (one row for all), or the sums so far */
+    size_t init_stride;
+    float *sums; /* MR rows of the panel's width */
+    size_t ahead; /* elements from a row to one that will be wanted soon */
+    const char *next; /* of the panel that comes after this one: lines to fetch, so many each 16 steps */
+    int next_lines;
+} tile_args;
+
+enum { GROUP = 16 }; /* steps between prefetches: a line of each row */
+
+UM_INLINE void tile(const int mr, const int nv, const tile_args *t)
+{
+    um_v acc[9][3];
+    UM_UNROLL
+    for (int i = 0; i < mr; i++)
+        UM_UNROLL
+        for (int j = 0; j < nv; j++) acc[i][j] = um_v_load(t->init + (size_t)i * t->init_stride + j * UM_VL);
+    const um_e *w = t->w;
+    const size_t stride = t->a_stride;
+    const char *next = t->next;
+    for (int b = 0; b < t->blocks; b++) {
+        const um_e *row = t->a + (size_t)b * t->block_stride;
+        for (const um_e *end = row + t->c; row != end;) {
+            const um_e *stop = end - row > GROUP * PAIR ? row + GROUP * PAIR : end;
+            UM_UNROLL
+            for (int i = 0; i < mr; i++) __builtin_prefetch(row + (size_t)i * stride + t->ahead);
+            for (int i = 0; i < t->next_lines; i++, next += 64) __builtin_prefetch(next, 0, 2);
+            for (; row != stop; row += PAIR) {
+                um_v x[3];
+                UM_UNROLL
+                for (int j = 0; j < nv; j++) x[j] = um_v_load((const float *)(const void *)(w + j * UM_VL * PAIR));
+                UM_UNROLL
+                for (int i = 0; i < mr; i++) {
+#if defined(UM_ISA_avx512_bf16)
+                    int32_t pair;
+                    memcpy(&pair, row + (size_t)i * stride, sizeof pair);
+                    __m512bh v = (__m512bh)_mm512_set1_epi32(pair);
+                    UM_UNROLL
+                    for (int j = 0; j < nv; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], v, (__m512bh)x[j]);
+#else
+                    um_v v = um_v_set(row[(size_t)i * stride]);
+                    UM_UNROLL
+                    for (int j = 0; j < nv; j++) acc[i][j] = um_v_fma(v, x[j], acc[i][j]);
+#endif
+                }
+                w += nv * UM_VL * PAIR;
+            }
+        }
+    }
+    UM_UNROLL
+    for (int i = 0; i < mr; i++)
+        UM_UNROLL
+        for (int j = 0; j < nv; j++) um_v_store(t->sums + (i * nv + j) * UM_VL, acc[i][j]);
+}
+
+#define TILE(mr, nv) \
+    static void tile_##mr##_##nv(const tile_args *t) { tile(mr, nv, t); }
+#define TILES(nv) TILE(1, nv) TILE(2, nv) TILE(3, nv) TILE(4, nv) TILE(5, nv) TILE(6, nv) TILE(7, nv) TILE(8, nv) TILE(9, nv)
+#define NAMES(nv) {tile_1_##nv, tile_2_##nv, tile_3_##nv, tile_4_##nv, tile_5_##nv, tile_6_##nv, tile_7_##nv, tile_8_##nv, tile_9_##nv}
+TILES(1)
+TILES(2)
+TILES(3)
+static void (*const tiles[3][9])(const tile_args *) = {NAMES(1), NAMES(2), NAMES(3)};
+
+/* Where row i of the output begins, in numbers. */
+UM_INLINE size_t out_at(const um_gemm *g, int i)
+{
+    if (g->line == 0) return (size_t)i * g->out_stride;
+    return (size_t)(i / g->line) * g->line_stride + (size_t)(i % g->line) * g->out_stride;
+}
+
+UM_INLINE um_v load_out(const um_gemm *g, const void *p, size_t at) { return g->out_f32 ? um_v_load((const float *)p + at) : um_e_load((const um_e *)p + at); }
+
+UM_INLINE void store_out(const um_gemm *g, size_t at, um_v v, int n)
+{
+    if (g->out_f32) {
+        if (n >= UM_VL) um_v_store((float *)g->out + at, v);
+        else um_v_store_part((float *)g->out + at, v, n);
+    } else {
+        if (n >= UM_VL) um_e_store((um_e *)g->out + at, v);
+        else um_e_store_part((um_e *)g->out + at, v, n);
+    }
+}
+
+/* Residual and activation of `rows` rows of sums of nv registers, whose first is row i and column k of the output. */
+UM_INLINE void finish_rows(const um_gemm *g, const float *sums, int rows, int i, int k, const int nv, const um_act act)
+{
+    int left = g->k - k;
+    size_t at = out_at(g, i) + (size_t)(k - g->k_first);
+    int in_line = g->line == 0 ? 0 : i % g->line;
+    for (int r = 0; r < rows; r++, sums += nv * UM_VL) {
+        um_v v[3];
+        UM_UNROLL
+        for (int j = 0; j < nv; j++) v[j] = um_v_load(sums + j * UM_VL);
+        if (g->residual != NULL)
+            UM_UNROLL
+            for (int j = 0; j < nv; j++) v[j] = um_v_add(v[j], load_out(g, g->residual, at + (size_t)(j * UM_VL)));
+        um_v_act(v, nv, act, act == UM_ACT_PRELU ? g->slope + k : NULL);
+        UM_UNROLL
+        for (int j = 0; j < nv; j++) store_out(g, at + (size_t)(j * UM_VL), v[j], left - j * UM_VL);
+        at += g->out_stride;
+        if (g->line != 0 && ++in_line == g->line) {
+            in_line = 0;
+            at += g->line_stride - (size_t)g->line * g->out_stride;
+        }
+    }
+}
+
+UM_INLINE void finish_act(const um_gemm *g, const float *sums, int rows, int i, int k, int nv, const um_act act)
+{
+    if (nv == 3) finish_rows(g, sums, rows, i, k, 3, act);
+    else if (nv == 2) finish_rows(g, sums, rows, i, k, 2, act);
+    else finish_rows(g, sums, rows, i, k, 1, act);
+}
+
+static void finish(const um_gemm *g, const float *sums, int rows, int i, int k, int nv)
+{
+    switch (g->act) {
+    case UM_ACT_NONE: finish_act(g, sums, rows, i, k, nv, UM_ACT_NONE); break;
+    case UM_ACT_SWISH: finish_act(g, sums, rows, i, k, nv, UM_ACT_SWISH); break;
+    case UM_ACT_SIGMOID: finish_act(g, sums, rows, i, k, nv, UM_ACT_SIGMOID); break;
+    case UM_ACT_RELU: finish_act(g, sums, rows, i, k, nv, UM_ACT_RELU); break;
+    case UM_ACT_PRELU: finish_act(g, sums, rows, i, k, nv, UM_ACT_PRELU); break;
+    }
+}
+
+typedef struct blocking {
+    int chunk, n_chunks, rows;
+} blocking;
+
+static int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+/* n_vectors: registers of the outputs wanted. */
+static blocking blocking_of(int m, int c, int n_vectors, int unit)
+{
+    blocking b;
+    int even = even_of(c);
+    b.n_chunks = (even + CHUNK_MAX * PAIR - 1) / (CHUNK_MAX * PAIR);
+    b.chunk = round_up((even + b.n_chunks - 1) / b.n_chunks, unit);
+    b.n_chunks = (even + b.chunk - 1) / b.chunk;
+    size_t row = (size_t)b.chunk * sizeof(um_e) + (b.n_chunks > 1 ? (size_t)n_vectors * UM_VL * sizeof(float) : 0);
+    size_t rows = ROWS_BYTES / row;
+    b.rows = rows < MR * 4 ? MR * 4 : (int)rows;
+    int n = (m + b.rows - 1) / b.rows;
+    b.rows = round_up((m + n - 1) / n, MR);
+    return b;
+}
+
+enum { SCALED_BYTES = (CHUNK_MAX + UM_CPU_BLOCK) * PAIR * NV_MAX * UM_VL * (int)sizeof(um_e) };
+
+size_t UM_ISA(um_cpu_gemm_scratch)(int m, int c, int k)
+{
+    if (even_of(c) <= CHUNK_MAX * PAIR) return SCALED_BYTES;
+    /* The sums of a block of rows: ROWS_BYTES or four tiles at most, and a tile from rounding. */
+    size_t row = (size_t)vectors_of(k) * UM_VL * sizeof(float), most = ROWS_BYTES + 5 * MR * row, all = (size_t)round_up(m, MR) * row;
+    return SCALED_BYTES + (all < most ? all : most);
+}
+
+/* The rows of a panel of n channels from c times the gate. */
+static void scale(const um_e *w, const float *gate, int n, int width, um_e *out)
+{
+#if defined(UM_ISA_avx512_bf16)
+    for (int i = 0; i < n; i += 2) {
+        /* Lanes hold the pairs: even numbers of the register are channel i, odd ones i + 1. */
+        um_v g = _mm512_castpd_ps(_mm512_set1_pd(0));
+        float pair[2] = {gate[i], gate[i + 1]};
+        double both;
+        memcpy(&both, pair, sizeof both);
+        g = _mm512_castpd_ps(_mm512_set1_pd(both));
+        for (int j = 0; j < width * 2; j += UM_VL) um_e_store(out + j, um_v_mul(um_e_load(w + j), g));
+        w += width * 2;
+        out += width * 2;
+    }
+#else
+    for (int i = 0; i < n; i++) {
+        um_v g = um_v_set(gate[i]);
+        for (int j = 0; j < width; j += UM_VL) um_e_store(out + j, um_v_mul(um_e_load(w + j), g));
+        w += width;
+        out += width;
+    }
+#endif
+}
+
+void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
+{
+    int even = even_of(g->c), n_vectors = vectors_of(g->k);
+    um_e *scaled = scratch;
+    float *sums = (float *)(void *)((unsigned char *)scratch + SCALED_BYTES);
+    float own[MR * NV_MAX * UM_VL] __attribute__((aligned(64)));
+    int v_first = g->k_first / UM_VL, v_end = g->k_end == 0 ? n_vectors : vectors_of(g->k_end);
+    blocking b = blocking_of(g->m, g->c, v_end - v_first, g->a_block == 0 ? PAIR : g->a_block);
+    for (int m0 = 0; m0 < g->m; m0 += b.rows) {
+        int m_end = m0 + b.rows < g->m ? m0 + b.rows : g->m;
+        for (int chunk = 0; chunk < b.n_chunks; chunk++) {
+            int c0 = chunk * b.chunk, n = even - c0 < b.chunk ? even - c0 : b.chunk;
+            bool first = chunk == 0, last = chunk == b.n_chunks - 1;
+            const um_e *a = (const um_e *)g->a + (g->a_block == 0 ? (size_t)c0 : (size_t)(c0 / g->a_block) * g->a_block_stride);
+            for (int v = v_first, nv; v < v_end; v += nv) {
+                nv = panel_of(n_vectors - v);
+                int width = nv * UM_VL;
+                const float *bias = (const float *)(const void *)((const unsigned char *)g->packed + panel_bytes(g->c, v));
+                const um_e *w = (const um_e *)(const void *)(bias + width) + (size_t)c0 * (size_t)width;
+                if (g->gate != NULL) {
+                    scale(w, g->gate + c0, n, width, scaled);
+                    w = scaled;
+                }
+                /* The next panel comes from far: its lines are fetched while this one works. */
+                const char *next = NULL;
+                int groups = (n / PAIR + GROUP - 1) / GROUP, n_tiles = (m_end - m0 + MR - 1) / MR, lines = (int)((size_t)n * (size_t)width * sizeof(um_e) / 64), per_group = 0;
+                if (v + nv < n_vectors) next = (const char *)bias + panel_bytes(g->c, nv) + (size_t)c0 * (size_t)width * sizeof(um_e);
+                else if (!last) next = (const char *)g->packed + (size_t)(c0 + b.chunk) * (size_t)width * sizeof(um_e);
+                if (next != NULL) per_group = (lines + groups * n_tiles - 1) / (groups * n_tiles);
+                float *part = sums + (size_t)(v - v_first) * UM_VL * (size_t)b.rows;
+                for (int m = m0; m < m_end; m += MR) {
+                    int rows = m_end - m < MR ? m_end - m : MR;
+                    float *mine = b.n_chunks == 1 ? own : part + (size_t)(m - m0) * (size_t)width;
+                    tile_args t = {.a = a + (size_t)m * g->a_stride,
+                                   .a_stride = g->a_stride,
+                                   .c = g->a_block == 0 ? n : g->a_block,
+                                   .blocks = g->a_block == 0 ? 1 : n / g->a_block,
+                                   .block_stride = g->a_block_stride,
+                                   .w = w,
+                                   .init = first ? bias : mine,
+                                   .init_stride = first ? 0 : (size_t)width,
+                                   .sums = mine,
+                                   .ahead = v == v_first && m + 2 * MR <= g->m ? (size_t)MR * g->a_stride : 0,
+                                   .next = next,
+                                   .next_lines = lines > 0 ? per_group : 0};
+                    lines -= groups * per_group;
+                    if (next != NULL) next += (size_t)(groups * per_group) * 64;
+                    tiles[nv - 1][rows - 1](&t);
+                    if (last) finish(g, mine, rows, m, v * UM_VL, nv);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+#include "src/nn/plan_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BATCH = 4096 };
+
+static um_status check_options(const um_graph *g, const um_backend *b, const um_plan_options *o)
+{
+    if (g->status != UM_OK || g->output < 0) return UM_FAIL(UM_DATA, "the graph is not finished");
+    if (o->batch < 1 || o->batch > MAX_BATCH) return UM_FAIL(UM_CONFIG, "a batch of %d images: from 1 to %d are accepted", o->batch, MAX_BATCH);
+    if (o->precision != UM_F32 && o->precision != UM_BF16) return UM_FAIL(UM_CONFIG, "a network computes in f32 or bf16");
+    if (!b->has(o->precision)) return UM_FAIL(UM_CONFIG, "this machine does not compute in %s (backend %s)", o->precision == UM_BF16 ? "bf16" : "f32", b->name);
+    for (int c = 0; c < 3; c++)
+        if (!(o->std[c] > 0)) return UM_FAIL(UM_CONFIG, "the standard deviation of input channel %d is %g", c, (double)o->std[c]);
+    return UM_OK;
+}
+
+/* How many steps from i on are a chain: what each but the last writes is read once, by the next, as its input. Only such steps are offered to the backend for merging. */
+static int chain_length(const um_plan *p, int i)
+{
+    int n = 1;
+    for (; i < p->n_steps - 1; i++, n++)
+        if (p->value[p->step[i].out].n_readers != 1 || p->step[i + 1].in != p->step[i].out) break;
+    return n;
+}
+
+static um_status make_groups(um_plan *p)
+{
+    p->group = calloc((size_t)p->n_steps, sizeof *p->group);
+    if (p->group == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for a plan of %d steps", p->n_steps);
+    for (int i = 0; i < p->n_steps;) {
+        um_group *g = &p->group[p->n_groups];
+        int n = chain_length(p, i), taken = p->backend->take(&p->step[i], n);
+        size_t scratch;
+        if (taken < 1 || taken > n) return UM_FAIL(UM_INTERNAL, "backend %s takes %d of %d steps", p->backend->name, taken, n);
+        UM_TRY(p->backend->kernel_new(&p->step[i], taken, &g->kernel), "cannot make a kernel of step %d for backend %s", i, p->backend->name);
+        g->first = i;
+        g->n = taken;
+        g->constants = p->constant_bytes;
+        p->n_groups++;
+        p->constant_bytes += um_align(p->backend->constant_bytes(g->kernel) + UM_SLACK_BYTES);
+        scratch = p->backend->scratch_bytes(g->kernel);
+        if (scratch > p->scratch_bytes) p->scratch_bytes = scratch;
+        i += taken;
+    }
+    return UM_OK;
+}
+
+um_status um_plan_new(const um_graph *g, const um_backend *b, const um_plan_options *o, um_plan **out)
+{
+    um_status st = UM_OK;
+    um_plan *p;
+    *out = NULL;
+    UM_PASS(check_options(g, b, o));
+    p = calloc(1, sizeof *p);
+    if (p == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for a plan");
+    p->graph = g;
+    p->backend = b;
+    p->options = *o;
+    UM_GOTO_PASS(st, um_lower(p));
+    UM_GOTO_PASS(st, make_groups(p));
+    UM_GOTO_PASS(st, um_place(p));
+    p->image_bytes = p->value[UM_VALUE_IMAGES].bytes;
+    p->output_bytes = p->value[p->output].bytes;
+    *out = p;
+done:
+    if (st != UM_OK) um_plan_free(p);
+    return st;
+}
+
+void um_plan_free(um_plan *p)
+{
+    if (p == NULL) return;
+    for (int i = 0; i < p->n_groups; i++) p->backend->kernel_free(p->group[i].kernel);
+    free(p->group);
+    free(p->step);
+    free(p->source);
+    free(p->value);
+    free(p);
+}
+
+size_t um_plan_constant_bytes(const um_plan *p) { return p->constant_bytes; }
+
+static size_t memory_bytes(const um_plan *p) { return um_align(p->arena_bytes) + um_align(p->scratch_bytes + UM_SLACK_BYTES); }
+
+size_t um_plan_run_bytes(const um_plan *p) { return memory_bytes(p) + sizeof(um_run) + (size_t)p->n_values * sizeof(void *); }
+
+/* Folded constants of one group at a time. */
+typedef struct folded {
+    float *memory; /* of all of `fold` */
+    um_fold *fold;
+    um_step_weights *weights;
+} folded;
+
+static size_t fold_floats(const um_step *s) { return um_fold_weight_count(s) + 2 * (size_t)s->k; }
+
+static um_status folded_new(const um_plan *p, folded *f)
+{
+    size_t most = 0;
+    int most_steps = 1;
+    for (int i = 0; i < p->n_groups; i++) {
+        size_t n = 0;
+        for (int j = 0; j < p->group[i].n; j++) n += fold_floats(&p->step[p->group[i].first + j]);
+        if (n > most) most = n;
+        if (p->group[i].n > most_steps) most_steps = p->group[i].n;
+    }
+    f->memory = malloc((most > 0 ? most : 1) * sizeof *f->memory);
+    f->fold = calloc((size_t)most_steps, sizeof *f->fold);
+    f->weights = calloc((size_t)most_steps, sizeof *f->weights);
+    if (f->memory == NULL || f->fold == NULL || f->weights == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for the weights of one layer (%zu numbers)", most);
+    return UM_OK;
+}
+
+static um_status fold_group(const um_plan *p, const um_group *g, const float *params, const folded *f)
+{
+    float *at = f->memory;
+    for (int j = 0; j < g->n; j++) {
+        const um_step *s = &p->step[g->first + j];
+        const um_source *from = &p->source[g->first + j];
+        um_fold *o = &f->fold[j];
+        o->weight = at;
+        o->bias = o->weight + um_fold_weight_count(s);
+        o->slope = o->bias + s->k;
+        at = o->slope + s->k;
+        UM_PASS(um_fold_step(p, g->first + j, params, o));
+        f->weights[j] = (um_step_weights){from->filter >= 0 ? o->weight : NULL, from->filter >= 0 ? o->bias : NULL, from->act >= 0 ? o->slope : NULL};
+    }
+    return UM_OK;
+}
+
+um_status um_plan_pack(um_plan *p, const float *params, void *constants)
+{
+    um_status st = UM_OK;
+    folded f = {0};
+    unsigned char *to = constants;
+    UM_GOTO_PASS(st, folded_new(p, &f));
+    memset(to, 0, p->constant_bytes); /* gaps too: equal parameters give equal bytes */
+    for (int i = 0; i < p->n_groups; i++) {
+        UM_GOTO_PASS(st, fold_group(p, &p->group[i], params, &f));
+        UM_GOTO_PASS(st, p->backend->pack(p->group[i].kernel, f.weights, to + p->group[i].constants));
+    }
+done:
+    free(f.memory);
+    free(f.fold);
+    free(f.weights);
+    return st;
+}
+
+void um_plan_attach(um_plan *p, const void *constants) { p->constants = constants; }
+
+um_status um_run_new(const um_plan *p, um_run **out)
+{
+    um_status st = UM_OK;
+    um_run *r = calloc(1, sizeof *r);
+    size_t bytes = memory_bytes(p);
+    *out = NULL;
+    if (r == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for a run");
+    r->plan = p;
+    r->memory = aligned_alloc(UM_ALIGN_BYTES, bytes);
+    r->value = calloc((size_t)p->n_values, sizeof *r->value);
+    if (r->memory == NULL || r->value == NULL) {
+        st = UM_FAIL(UM_NO_MEMORY, "out of memory for the maps of a network (%zu MB)", bytes >> 20);
+        goto done;
+    }
+    memset(r->memory, 0, bytes); /* so that the pages are there before the first image */
+    for (int i = 0; i < p->n_values; i++)
+        if (p->value[i].placed) r->value[i] = r->memory + p->value[i].offset;
+    *out = r;
+done:
+    if (st != UM_OK) um_run_free(r);
+    return st;
+}
+
+void um_run_free(um_run *r)
+{
+    if (r == NULL) return;
+    free(r->memory);
+    free(r->value);
+    free(r);
+}
+
+void um_run_forward(um_run *r, const uint8_t *images, float *out)
+{
+    const um_plan *p = r->plan;
+    void *scratch = r->memory + um_align(p->arena_bytes);
+    /* Copied, because a kernel wants its input aligned and may read behind it: a thousandth of the time of the net. */
+    memcpy(r->value[UM_VALUE_IMAGES], images, p->image_bytes);
+    for (int i = 0; i < p->n_groups; i++) p->backend->run(p->group[i].kernel, p->constants + p->group[i].constants, r->value, scratch, NULL);
+    memcpy(out, r->value[p->output], p->output_bytes);
+}
