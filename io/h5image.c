@@ -388,31 +388,71 @@ static um_status check_block(const uint8_t *p, size_t n, const char *kind, const
     return UM_OK;
 }
 
-um_status um_h5image_parse(const void *bytes, size_t n, const char *kind, const char *what, um_h5image **out)
+/* The core driver copies an image twice, into the property list and into the file; for 255 MB of weights that is the peak of the process. So it is
+ * given our one copy each time: it is opened for reading, and ours until um_h5image_free. */
+static void *lend_malloc(size_t n, H5FD_file_image_op_t op, void *user)
+{
+    (void)op;
+    const um_h5image *im = user;
+    return n == im->n_bytes ? im->memory : NULL;
+}
+
+static void *lend_memcpy(void *to, const void *from, size_t n, H5FD_file_image_op_t op, void *user)
+{
+    (void)op;
+    (void)user;
+    return to == from ? to : memcpy(to, from, n);
+}
+
+static herr_t lend_free(void *p, H5FD_file_image_op_t op, void *user)
+{
+    (void)p;
+    (void)op;
+    (void)user;
+    return 0;
+}
+
+/* Takes over `bytes`, whose block was checked, when it succeeds. */
+static um_status parse_checked(void *bytes, size_t n, const char *kind, const char *what, um_h5image **out)
 {
     *out = NULL;
-    UM_PASS(check_block(bytes, n, kind, what));
     if (end_of_file(bytes, n) != n) return UM_FAIL(UM_DATA, "%s is damaged: its HDF5 part does not end where the file ends", um_quote(what));
     um_h5image *im;
     char name[48];
     UM_PASS(image_alloc(kind, what, &im));
     im->n_bytes = n;
+    im->memory = bytes;
     im->finished = true;
     unique_name(name);
+    H5FD_file_image_callbacks_t calls = {lend_malloc, lend_memcpy, NULL, lend_free, user_copy, user_free, im};
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     bool ok = access >= 0 && H5Pset_fapl_core(access, 1 << 20, 0) >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0;
-    /* HDF5 copies what it is given and never changes the original: the missing const is its own. */
-    ok = ok && H5Pset_file_image(access, (void *)(uintptr_t)bytes, n) >= 0;
+    ok = ok && H5Pset_file_image_callbacks(access, &calls) >= 0 && H5Pset_file_image(access, bytes, n) >= 0;
     if (ok) im->file = H5Fopen(name, H5F_ACC_RDONLY, access);
     um_status st = im->file >= 0 ? UM_OK : um_h5_fail(UM_DATA, "cannot parse an HDF5 file");
     if (access >= 0) H5Pclose(access);
     if (st == UM_OK) st = walk_all(im, NULL);
     if (st != UM_OK) {
+        if (im->file >= 0) H5Fclose(im->file);
+        im->file = -1;
+        im->memory = NULL; /* still the caller's */
         um_h5image_free(im);
         return um_err_note(st, "cannot use %s", um_quote(what));
     }
     *out = im;
     return UM_OK;
+}
+
+um_status um_h5image_parse(const void *bytes, size_t n, const char *kind, const char *what, um_h5image **out)
+{
+    *out = NULL;
+    UM_PASS(check_block(bytes, n, kind, what)); /* before a copy is made */
+    void *copy = malloc(n);
+    if (copy == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for the %zu bytes of %s", n, um_quote(what));
+    memcpy(copy, bytes, n);
+    um_status st = parse_checked(copy, n, kind, what, out);
+    if (st != UM_OK) free(copy);
+    return st;
 }
 
 um_status um_h5image_read(um_vfs *vfs, const char *path, const char *kind, size_t max_bytes, um_h5image **out)
@@ -421,8 +461,9 @@ um_status um_h5image_read(um_vfs *vfs, const char *path, const char *kind, size_
     size_t n;
     *out = NULL;
     UM_PASS(um_vfs_read_whole(vfs, path, max_bytes, &bytes, &n));
-    um_status st = um_h5image_parse(bytes, n, kind, path, out);
-    free(bytes);
+    um_status st = check_block(bytes, n, kind, path);
+    if (st == UM_OK) st = parse_checked(bytes, n, kind, path, out);
+    if (st != UM_OK) free(bytes);
     return st;
 }
 

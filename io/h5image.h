@@ -47,7 +47,7 @@ void um_h5image_free(um_h5image *im);
 /* Checks bytes of a file (magic, kind, size, CRC), parses a copy, and refuses what we never write: external storage, external and soft links, virtual layouts, filters, types of variable length, shapes beyond the file.
  * `what` names it in messages. UM_DATA. */
 um_status um_h5image_parse(const void *bytes, size_t n, const char *kind, const char *what, um_h5image **out);
-/* The same for a file of at most max_bytes. UM_MISSING, UM_TOO_LARGE, UM_IO, UM_DATA. */
+/* The same for a file of at most max_bytes, which is held once. UM_MISSING, UM_TOO_LARGE, UM_IO, UM_DATA. */
 um_status um_h5image_read(um_vfs *vfs, const char *path, const char *kind, size_t max_bytes, um_h5image **out);
 /* Is there a dataset of this name? */
 bool um_h5image_has(um_h5image *im, const char *name);

@@ -307,13 +307,16 @@ static um_status reduce(machine *m)
     return UM_OK;
 }
 
-/* Sets attributes on an object. Only dictionaries made by a USE_DICT global have one that may be set, and it is dropped. */
+/* Sets attributes on an object. Dictionaries made by a USE_DICT global have one that may be set, and it is dropped; the state of a
+ * USE_OBJECT is kept as it is, for the caller to read. */
 static um_status build(machine *m)
 {
     um_pickle_value *state;
     UM_PASS(pop(m, &state));
     if (available(m) < 1) return underflow(m);
-    const um_pickle_value *object = m->stack.v[m->stack.n - 1];
+    um_pickle_value *object = m->stack.v[m->stack.n - 1];
+    if (object->kind == UM_PICKLE_CALL && m->p->globals[object->global].use == UM_PICKLE_USE_OBJECT && object->n == 1 && state->kind == UM_PICKLE_TUPLE)
+        return items_add(object, &state, 1);
     const char *ignored =
         object->kind == UM_PICKLE_DICT && object->global < m->p->n_globals ? m->p->globals[object->global].ignored : NULL;
     if (ignored == NULL || state->kind != UM_PICKLE_DICT)

@@ -39,7 +39,7 @@ typedef enum um_pickle_kind {
     UM_PICKLE_LIST,   /* item[n] */
     UM_PICKLE_DICT,   /* item[n]: key, value, key, value...: n is even; keys may repeat (the caller checks) */
     UM_PICKLE_GLOBAL, /* global */
-    UM_PICKLE_CALL,   /* global, item[0]: the TUPLE of its arguments (n = 1) */
+    UM_PICKLE_CALL,   /* global, item[0]: the TUPLE of its arguments; with USE_OBJECT perhaps item[1]: its state (n = 1 or 2) */
     UM_PICKLE_PERSID, /* item[0]: the persistent id (n = 1) */
 } um_pickle_kind;
 
@@ -60,6 +60,7 @@ enum { UM_PICKLE_NO_GLOBAL = 255 };
 typedef enum um_pickle_use {
     UM_PICKLE_USE_NAME, /* only its name is used: it cannot be called */
     UM_PICKLE_USE_CALL, /* a call becomes a CALL value */
+    UM_PICKLE_USE_OBJECT, /* the same, and BUILD may give it a TUPLE as its state, once */
     UM_PICKLE_USE_DICT, /* a call without arguments is an empty dictionary */
 } um_pickle_use;
 

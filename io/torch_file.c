@@ -9,12 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All a state dict of tensors asks for. Their order is the enum's. */
-enum { G_ORDERED_DICT, G_TENSOR, G_PARAMETER, G_STORAGE };
+/* All a state dict of tensors asks for, and one number of NumPy's (a checkpoint's best loss). Their order is the enum's. */
+enum { G_ORDERED_DICT, G_TENSOR, G_PARAMETER, G_SCALAR_1, G_SCALAR_2, G_DTYPE, G_ENCODE, G_STORAGE };
 static const um_pickle_global globals[] = {
     {"collections", "OrderedDict", UM_PICKLE_USE_DICT, "_metadata"}, /* _metadata: version numbers of the modules */
     {"torch._utils", "_rebuild_tensor_v2", UM_PICKLE_USE_CALL, NULL},
     {"torch._utils", "_rebuild_parameter", UM_PICKLE_USE_CALL, NULL},
+    {"numpy.core.multiarray", "scalar", UM_PICKLE_USE_CALL, NULL},
+    {"numpy._core.multiarray", "scalar", UM_PICKLE_USE_CALL, NULL}, /* since NumPy 2 */
+    {"numpy", "dtype", UM_PICKLE_USE_OBJECT, NULL},
+    {"_codecs", "encode", UM_PICKLE_USE_CALL, NULL},
 #define X(sym, storage, bytes) {"torch", storage, UM_PICKLE_USE_NAME, NULL},
     UM_TORCH_DTYPE_TABLE(X)
 #undef X
@@ -187,6 +191,8 @@ static um_status check_extent(const um_torch_file *f, um_torch_tensor *t)
 static um_status parse_tensor(const um_torch_file *f, const um_pickle_value *call, um_torch_tensor *t)
 {
     const um_pickle_value *args = call->item[0];
+    if (call->global != G_TENSOR && call->global != G_PARAMETER)
+        return UM_FAIL(UM_DATA, "%s is %s, neither a tensor nor a number", um_quote(t->name), um_pickle_describe(f->pickle, call));
     if (call->global == G_PARAMETER) {
         if (args->n != 3 || args->item[0]->kind != UM_PICKLE_CALL || args->item[0]->global != G_TENSOR)
             return UM_FAIL(UM_DATA, "the parameter %s is not made from a tensor", um_quote(t->name));
@@ -262,6 +268,23 @@ static um_status add_tensor(walk *w, const um_pickle_value *v)
     return UM_OK;
 }
 
+static bool is_call(const um_pickle_value *v, int global, uint32_t n_args)
+{
+    return v->kind == UM_PICKLE_CALL && v->global == global && v->item[0]->n == n_args;
+}
+
+/* scalar(dtype("f8", ...) with the state (3, "<", ...), encode(text, "latin1")): a number of NumPy's as protocol 2 has it. */
+static um_status numpy_scalar(const walk *w, const um_pickle_value *v, um_torch_scalar *out)
+{
+    const um_pickle_value *args = v->item[0], *type = args->n == 2 ? args->item[0] : NULL, *bytes = args->n == 2 ? args->item[1] : NULL;
+    *out = (um_torch_scalar){.kind = UM_TORCH_FLOAT};
+    if (type != NULL && is_call(type, G_DTYPE, 3) && type->n == 2 && is_call(bytes, G_ENCODE, 2) && type->item[1]->n >= 2 &&
+        um_pickle_str_is(type->item[1]->item[1], "<") && um_pickle_str_is(bytes->item[0]->item[1], "latin1") &&
+        um_torch_numpy_number(type->item[0]->item[0], bytes->item[0]->item[0], &out->f))
+        return UM_OK;
+    return UM_FAIL(UM_DATA, "%s is a value of NumPy's that is not a plain f4 or f8 number", um_quote(w->path));
+}
+
 static um_status add_scalar(walk *w, const um_pickle_value *v)
 {
     um_torch_file *f = w->f;
@@ -271,6 +294,8 @@ static um_status add_scalar(walk *w, const um_pickle_value *v)
     um_torch_scalar s = {.kind = UM_TORCH_STRING};
     if (v->kind == UM_PICKLE_INT || v->kind == UM_PICKLE_BOOL) {
         s = (um_torch_scalar){.kind = v->kind == UM_PICKLE_INT ? UM_TORCH_INT : UM_TORCH_BOOLEAN, .i = v->i, .f = (double)v->i};
+    } else if (v->kind == UM_PICKLE_CALL) {
+        UM_PASS(numpy_scalar(w, v, &s));
     } else if (v->kind == UM_PICKLE_FLOAT) {
         s = (um_torch_scalar){.kind = UM_TORCH_FLOAT, .f = v->f};
     } else {
@@ -329,6 +354,7 @@ static um_status visit(walk *w, const um_pickle_value *v)
     case UM_PICKLE_STR:
         return add_scalar(w, v);
     case UM_PICKLE_CALL:
+        if (v->global == G_SCALAR_1 || v->global == G_SCALAR_2) return add_scalar(w, v);
         return add_tensor(w, v);
     case UM_PICKLE_TUPLE:
     case UM_PICKLE_LIST:
@@ -647,6 +673,15 @@ static um_status read_tensor(um_torch_file *f, int i, bool wanted, const char *k
     UM_TRY(storage_load(f, &f->storage[t->storage]), "cannot read the tensor %s", um_quote(t->name));
     um_torch_gather(t, f->storage[t->storage].data, f32, i64);
     return UM_OK;
+}
+
+void um_torch_file_forget(um_torch_file *f, int i)
+{
+    storage *s = &f->storage[f->tensor[i].storage];
+    if (s->owned == NULL) return;
+    free(s->owned);
+    s->owned = NULL;
+    s->data = NULL;
 }
 
 um_status um_torch_file_read_f32(um_torch_file *f, int i, float *out, int64_t count)

@@ -83,7 +83,8 @@ int um_torch_file_count(const um_torch_file *f);
 const um_torch_tensor *um_torch_file_get(const um_torch_file *f, int i);
 /* Index of the tensor with that name, or -1. */
 int um_torch_file_find(const um_torch_file *f, const char *name);
-/* What else the dictionaries hold: numbers, True/False, strings (None is left out). */
+/* What else the dictionaries hold: numbers (also NumPy's float32 and float64, as the best loss in a checkpoint often is), True/False,
+ * strings (None is left out). */
 int um_torch_file_scalar_count(const um_torch_file *f);
 const um_torch_scalar *um_torch_file_scalar(const um_torch_file *f, int i);
 /* The dimensions as text: "(10, 3, 3, 3)". Borrowed: thread-local, until the next call. */
@@ -94,3 +95,5 @@ const char *um_torch_tensor_shape(const um_torch_tensor *t);
  * use: one thread per file. Errors: UM_DATA (type; damaged storage), UM_NO_MEMORY. */
 um_status um_torch_file_read_f32(um_torch_file *f, int i, float *out, int64_t count);
 um_status um_torch_file_read_i64(um_torch_file *f, int i, int64_t *out, int64_t count);
+/* Frees the copy that reading tensor i has made of its storage (of a zip; there is none in the legacy format). It may be read again. */
+void um_torch_file_forget(um_torch_file *f, int i);

@@ -82,3 +82,24 @@ void um_torch_gather(const um_torch_tensor *t, const uint8_t *data, float *f32, 
         }
     }
 }
+
+bool um_torch_numpy_number(const um_pickle_value *type, const um_pickle_value *text, double *out)
+{
+    uint8_t raw[8] = {0};
+    size_t n = 0;
+    float f32;
+    if (text->kind != UM_PICKLE_STR) return false;
+    for (uint32_t i = 0; i < text->n; i++, n++) { /* the UTF-8 of U+0000..U+00FF: one byte below 0x80, else c2 or c3 and another */
+        uint8_t b = text->s[i];
+        if (n == sizeof raw || (b >= 0x80 && ((b & 0xfe) != 0xc2 || i + 1 == text->n))) return false;
+        if (b >= 0x80) b = (uint8_t)((b & 3) << 6 | (text->s[++i] & 0x3f));
+        raw[n] = b;
+    }
+    if (um_pickle_str_is(type, "f8") && n == sizeof *out) {
+        memcpy(out, raw, sizeof *out);
+        return true;
+    }
+    memcpy(&f32, raw, sizeof f32);
+    *out = (double)f32;
+    return um_pickle_str_is(type, "f4") && n == sizeof f32;
+}

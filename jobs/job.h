@@ -73,5 +73,8 @@ extern const um_job um_job_detect, um_job_doctor, um_job_export, um_job_folds, u
 /* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else
  * share/unmask/name beside the program. UM_MISSING says where it was looked for and what to run. Local. path is overwritten. */
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path);
+/* Paths of the classifiers in $UNMASK_HOME and then in share/unmask beside the program, by name in each; um_names_release. A folder
+ * that is not there holds none. */
+um_status um_job_models(const um_job_context *ctx, um_names *out);
 /* Results go to stdout only through this, so that a closed pipe or full disk is noticed (UM_IO). Rank 0 only. */
 um_status um_job_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,4 +1,5 @@
 /* doctor: what this machine has, what will be used, and what is missing with its remedy. */
+#include "io/model.h"
 #include "io/weights.h"
 #include "jobs/job.h"
 #include "jobs/versions.h"
@@ -35,6 +36,31 @@ static void proc_line(const char *path, const char *key, char *out, size_t size)
         snprintf(out, size, "%s", value);
     }
     fclose(f);
+}
+
+/* The classifiers that scoring would take by itself. None is not a problem yet: preprocessing needs none. */
+static um_status list_models(um_job_context *ctx, int *problems)
+{
+    um_names names;
+    um_status st;
+    UM_PASS(um_job_models(ctx, &names));
+    for (int i = 0; i < names.n; i++) {
+        um_model m;
+        if (um_model_read(ctx->vfs, names.name[i], &m) != UM_OK) {
+            ++*problems;
+            UM_GOTO_PASS(st, um_job_print("model      DAMAGED: %s\n           remedy: import it again, or remove it\n", um_err_text()));
+            continue;
+        }
+        st = um_job_print("model      %s, %s-%s at %d px, fingerprint %s\n", um_quote(names.name[i]), m.has_head ? "classifier EfficientNet" : "encoder EfficientNet",
+                          m.net.name, m.size_px, m.fingerprint);
+        um_model_release(&m);
+        if (st != UM_OK) goto done;
+    }
+    st = names.n > 0 ? UM_OK
+                     : um_job_print("models     none in $UNMASK_HOME or share/unmask: bring weights and run unmask import classifier FILE -o model.h5\n");
+done:
+    um_names_release(&names);
+    return st;
 }
 
 static um_status run(um_job_context *ctx, void *values)
@@ -87,6 +113,7 @@ static um_status run(um_job_context *ctx, void *values)
                     "and run\n"
                     "           unmask import mtcnn facenet_pytorch-*.whl -o mtcnn.h5, then put mtcnn.h5 into $UNMASK_HOME\n"));
     }
+    UM_GOTO_PASS(st, list_models(ctx, &problems));
     um_status decoder = um_decoder_start(&um_video_limits_default, &ctx->decoder);
     if (decoder == UM_OK) {
         UM_GOTO_PASS(st, um_job_print("decoder    runs in a child process, at most %lld s of processor time and %lld MB a video\n",
@@ -97,7 +124,7 @@ static um_status run(um_job_context *ctx, void *values)
         UM_GOTO_PASS(st, um_job_print("decoder    MISSING: %s\n", um_err_text()));
     }
     st = problems == 0 ? um_job_print("everything that preprocessing needs is here\n")
-                       : UM_FAIL(UM_CONFIG, "%d of the things that preprocessing needs are missing (see above)", problems);
+                       : UM_FAIL(UM_CONFIG, "%d of the things that are needed are missing or damaged (see above)", problems);
 done:
     um_mtcnn_weights_release(&w);
     um_buf_release(&path);

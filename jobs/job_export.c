@@ -1,4 +1,6 @@
-/* export: a store in the layout of the reference solution, so that code written for it runs on our output unchanged. */
+/* export: a store in the layout of the reference solution, so that code written for it runs on our output unchanged; a model as
+ * safetensors. */
+#include "io/model.h"
 #include "io/outdir.h"
 #include "io/store.h"
 #include "jobs/job.h"
@@ -17,9 +19,9 @@ typedef struct export_options {
 
 static const um_opt options[] = {
     {"layout", 0, UM_OPT_CHOICE, offsetof(export_options, layout), "reference", NULL, .choices = "reference",
-     .help = "which layout to write"},
-    {"output", 'o', UM_OPT_TEXT, offsetof(export_options, output), NULL, "OUTDIR", .flags = UM_OPT_REQUIRED,
-     .help = "the folder to write (one that an export made is replaced)"},
+     .help = "store: which layout to write"},
+    {"output", 'o', UM_OPT_TEXT, offsetof(export_options, output), NULL, "OUT", .flags = UM_OPT_REQUIRED,
+     .help = "store: the folder to write (one that an export made is replaced); model: the file to write"},
     {NULL},
 };
 
@@ -173,14 +175,11 @@ static um_status check_stems(const um_store_content *c)
     return st;
 }
 
-static um_status run(um_job_context *ctx, void *values)
+static um_status export_store(um_job_context *ctx, const export_options *o)
 {
-    const export_options *o = values;
     um_store_content c;
     um_outdir dir = {0};
     export_run r = {.ctx = ctx, .c = &c};
-    if (strcmp(ctx->operands.text[0], "store") != 0)
-        return UM_FAIL(UM_USAGE, "cannot export %s; what can be exported: store", um_quote(ctx->operands.text[0]));
     UM_PASS(um_store_load(ctx->vfs, ctx->operands.text[1], true, &c));
     um_status st;
     UM_GOTO_PASS(st, read_frames(c.config, &r.frames));
@@ -207,14 +206,34 @@ done:
     return st;
 }
 
+static um_status export_model(um_job_context *ctx, const export_options *o)
+{
+    um_model m;
+    UM_PASS(um_model_read(ctx->vfs, ctx->operands.text[1], &m));
+    um_status st = um_model_export(ctx->vfs, o->output, &m);
+    if (st == UM_OK) um_log(UM_LOG_INFO, "%s: %" PRId64 " parameters of EfficientNet-%s, f32", um_quote(o->output), m.param_count, m.net.name);
+    um_model_release(&m);
+    return st;
+}
+
+static um_status run(um_job_context *ctx, void *values)
+{
+    const char *what = ctx->operands.text[0];
+    if (strcmp(what, "store") == 0) return export_store(ctx, values);
+    if (strcmp(what, "model") == 0) return export_model(ctx, values);
+    return UM_FAIL(UM_USAGE, "cannot export %s; what can be exported: store, model", um_quote(what));
+}
+
 const um_job um_job_export = {
     .name = "export",
-    .usage = "export store DIR -o OUTDIR [--layout reference]",
-    .summary = "write a store in the layout of the reference solution",
-    .details = "boxes/<id>.json (frame number -> boxes in half-size pixels, or null), crops/<id>/<frame>_<face>.png, "
+    .usage = "export store DIR -o OUTDIR [--layout reference] | unmask export model model.h5 -o model.safetensors",
+    .summary = "write a store in the layout of the reference solution, or a model as safetensors",
+    .details = "store: boxes/<id>.json (frame number -> boxes in half-size pixels, or null), crops/<id>/<frame>_<face>.png, "
                "landmarks/<id>/<frame>_<face>.npy (int16, (5,2), x then y; of originals),\n"
                "diffs/<id>/<frame>_<face>_diff.png; <id> is the video's file name without extension. PyTorch code written for the "
-               "reference reads it unchanged.\n",
+               "reference reads it unchanged.\n"
+               "model: f32 tensors under the names of the reference's state dict (encoder.conv_stem.weight, ..., fc.bias): PyTorch loads "
+               "it with safetensors.torch.load_file, unmask import reads it back.\n",
     .options = options,
     .options_size = sizeof(export_options),
     .min_operands = 2,

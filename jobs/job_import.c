@@ -1,29 +1,34 @@
 /* import: weights of others become files of ours. */
+#include "io/model.h"
 #include "io/weights.h"
 #include "jobs/job.h"
 #include "src/core/log.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct import_options {
-    const char *output;
+    const char *output, *arch;
+    int64_t size;
 } import_options;
 
 static const um_opt options[] = {
     {"output", 'o', UM_OPT_TEXT, offsetof(import_options, output), NULL, "FILE", .flags = UM_OPT_REQUIRED,
      .help = "the file to write (replaced when it exists)"},
+    {"arch", 0, UM_OPT_TEXT, offsetof(import_options, arch), NULL, "NAME",
+     .help = "classifier: b0 to b7 or w<width>d<depth>; without it the shapes tell which of b0 to b7 it is, with it they must be its own"},
+    {"size", 0, UM_OPT_INT, offsetof(import_options, size), NULL, "PX", 32, 2048,
+     .help = "classifier: side of the pictures it is shown (default: 380, for every architecture)"},
     {NULL},
 };
 
-static um_status run(um_job_context *ctx, void *values)
+static um_status import_mtcnn(um_job_context *ctx, const import_options *o)
 {
-    const import_options *o = values;
     um_mtcnn_weights w = {0};
     char sha[65];
     um_status st;
-    if (strcmp(ctx->operands.text[0], "mtcnn") != 0)
-        return UM_FAIL(UM_USAGE, "cannot import %s; what can be imported: mtcnn", um_quote(ctx->operands.text[0]));
+    if (o->arch != NULL || o->size != 0) return UM_FAIL(UM_USAGE, "--arch and --size are for import classifier");
     const char *const *sources = ctx->operands.text + 1;
     UM_GOTO(st, um_weights_import_mtcnn(ctx->vfs, sources, ctx->operands.n - 1, &w, sha), "cannot import the detector from %s",
             um_quote(sources[0]));
@@ -40,16 +45,55 @@ done:
     return st;
 }
 
+static um_status import_classifier(um_job_context *ctx, const import_options *o)
+{
+    um_model m;
+    um_model_dropped dropped;
+    const um_model_import how = {.arch = o->arch, .size_px = (int)o->size};
+    um_status st;
+    if (ctx->operands.n != 2) return UM_FAIL(UM_USAGE, "import classifier takes one file; an ensemble is several models");
+    UM_PASS(um_model_import_file(ctx->vfs, ctx->operands.text[1], &how, &m, &dropped));
+    UM_GOTO_PASS(st, um_model_write(ctx->vfs, o->output, &m));
+    um_log(UM_LOG_INFO, "%s: EfficientNet-%s for %d px, %" PRId64 " parameters, fingerprint %s, from %s (SHA-256 %s)",
+           um_quote(o->output), m.net.name, m.size_px, m.param_count, m.fingerprint, um_quote(m.source), m.source_sha256);
+    if (dropped.classifier + dropped.counters + dropped.scalars > 0)
+        um_log(UM_LOG_INFO,
+               "known and not used: %d tensors of a classifier of other classes, %d counters num_batches_tracked, %d entries "
+               "beside the state dict",
+               dropped.classifier, dropped.counters, dropped.scalars);
+    if (!m.has_head)
+        um_log(UM_LOG_WARN,
+               "%s is an encoder: the file has no head (fc.weight, fc.bias) that tells real from fake. Training can start from it; "
+               "scoring refuses it",
+               um_quote(o->output));
+done:
+    um_model_release(&m);
+    return st;
+}
+
+static um_status run(um_job_context *ctx, void *values)
+{
+    const char *what = ctx->operands.text[0];
+    if (strcmp(what, "mtcnn") == 0) return import_mtcnn(ctx, values);
+    if (strcmp(what, "classifier") == 0) return import_classifier(ctx, values);
+    return UM_FAIL(UM_USAGE, "cannot import %s; what can be imported: mtcnn, classifier", um_quote(what));
+}
+
 const um_job um_job_import = {
     .name = "import",
-    .usage = "import mtcnn SOURCE... -o mtcnn.h5",
+    .usage = "import mtcnn SOURCE... -o mtcnn.h5 | unmask import classifier FILE -o model.h5 [--arch b7] [--size 380]",
     .summary = "turn published weights into a file of ours",
-    .details = "SOURCE is the wheel of facenet-pytorch (pip download --no-deps facenet-pytorch), a folder that holds pnet.pt, "
+    .details = "mtcnn: SOURCE is the wheel of facenet-pytorch (pip download --no-deps facenet-pytorch), a folder that holds pnet.pt, "
                "rnet.pt and onet.pt, or these three files.\n"
-               "The files are parsed by a reader that knows tensors only: nothing in them is executed.\n"
                "scripts/setup fetches the wheel and scripts/build imports it. For a cluster without network bring the wheel, or "
                "mtcnn.h5 itself, and name it with --detector\n"
-               "or put it in $UNMASK_HOME.\n",
+               "or put it in $UNMASK_HOME.\n"
+               "classifier: FILE is a checkpoint of the reference ({epoch, state_dict, ...}), a state dict of it, or timm's own "
+               "weights of a tf_efficientnet (.pth, .safetensors); f32, f16,\n"
+               "bf16 or f64. timm's own have no head that tells real from fake and become an encoder, to train from. Missing, extra "
+               "and misshapen tensors are refused by name;\n"
+               "classifier.* and num_batches_tracked are known and left out. Put model.h5 in $UNMASK_HOME, or name it with -m.\n"
+               "The files are parsed by readers that know tensors only: nothing in them is executed.\n",
     .options = options,
     .options_size = sizeof(import_options),
     .min_operands = 2,

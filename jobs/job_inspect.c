@@ -1,4 +1,5 @@
 /* inspect: what a store or a file of ours holds, for eyes and for programs. */
+#include "io/model.h"
 #include "io/store.h"
 #include "io/weights.h"
 #include "jobs/job.h"
@@ -274,8 +275,41 @@ static um_status one_video(const um_job_context *ctx, const inspect_options *o, 
 
 /* ---- files ---- */
 
+static um_status inspect_model(um_job_context *ctx, const inspect_options *o, const char *path)
+{
+    um_model m;
+    um_buf b = {0};
+    UM_TRY(um_model_read(ctx->vfs, path, &m), "cannot inspect %s", um_quote(path));
+    um_status st = UM_OK;
+    if (o->digest) {
+        st = um_job_print("%s\n", m.fingerprint);
+    } else if (o->json) {
+        UM_GOTO_PASS(st, um_buf_add_json(&b, m.source));
+        st = um_job_print("{\"kind\": \"model\", \"arch\": \"%s\", \"width\": %.17g, \"depth\": %.17g, \"size\": %d, \"head\": %s, "
+                          "\"parameters\": %" PRId64 ", \"mean\": [%.9g, %.9g, %.9g], \"std\": [%.9g, %.9g, %.9g], \"source\": %s, "
+                          "\"source_sha256\": \"%s\", \"fingerprint\": \"%s\"}\n",
+                          m.net.name, m.net.width, m.net.depth, m.size_px, m.has_head ? "true" : "false", m.param_count,
+                          (double)m.mean[0], (double)m.mean[1], (double)m.mean[2], (double)m.std[0], (double)m.std[1],
+                          (double)m.std[2], (char *)b.data, m.source_sha256, m.fingerprint);
+    } else {
+        st = um_job_print("%s: %s, EfficientNet-%s (width %g, depth %g), %" PRId64 " parameters\n"
+                          "pictures     %d x %d px, mean %g %g %g, std %g %g %g\n"
+                          "source       %s, SHA-256 %s\n"
+                          "fingerprint  %s\n",
+                          um_quote(path), m.has_head ? "classifier" : "encoder without head, to train from", m.net.name, m.net.width,
+                          m.net.depth, m.param_count, m.size_px, m.size_px, (double)m.mean[0], (double)m.mean[1],
+                          (double)m.mean[2], (double)m.std[0], (double)m.std[1], (double)m.std[2], um_quote(m.source),
+                          m.source_sha256, m.fingerprint);
+    }
+done:
+    um_buf_release(&b);
+    um_model_release(&m);
+    return st;
+}
+
 static um_status inspect_file(um_job_context *ctx, const inspect_options *o, const char *path)
 {
+    if (um_model_is(ctx->vfs, path)) return inspect_model(ctx, o, path);
     um_mtcnn_weights w = {0};
     char fingerprint[17];
     int64_t n = 0;

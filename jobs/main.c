@@ -1,4 +1,5 @@
 /* main: the table of jobs, the order in which things start and end, and the only exit. */
+#include "io/model.h"
 #include "jobs/console.h"
 #include "jobs/job.h"
 
@@ -66,6 +67,19 @@ um_status um_job_print(const char *fmt, ...)
     return UM_OK;
 }
 
+/* share/unmask beside the program. */
+static um_status share_folder(um_buf *path)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0) n = 0;
+    self[n] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash != NULL) *slash = 0;
+    um_buf_clear(path);
+    return um_buf_printf(path, "%s/share/unmask", self);
+}
+
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path)
 {
     um_buf_clear(path);
@@ -75,20 +89,46 @@ um_status um_job_find(const um_job_context *ctx, const char *given, const char *
         UM_PASS(um_buf_printf(path, "%s/%s", home, name));
         if (access((char *)path->data, F_OK) == 0) return UM_OK;
     }
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n < 0) n = 0;
-    self[n] = 0;
-    char *slash = strrchr(self, '/');
-    if (slash != NULL) *slash = 0;
-    um_buf_clear(path);
-    UM_PASS(um_buf_printf(path, "%s/share/unmask/%s", self, name));
+    UM_PASS(share_folder(path));
+    UM_PASS(um_buf_printf(path, "/%s", name));
     if (access((char *)path->data, F_OK) == 0) return UM_OK;
     (void)ctx;
     return UM_FAIL(UM_MISSING,
                    "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there, or make one with: unmask import "
                    "mtcnn SOURCE -o %s",
                    name, um_quote((char *)path->data), name);
+}
+
+um_status um_job_models(const um_job_context *ctx, um_names *out)
+{
+    um_buf share = {0};
+    um_status st;
+    *out = (um_names){0};
+    UM_GOTO_PASS(st, share_folder(&share));
+    const char *const folder[2] = {getenv("UNMASK_HOME"), (char *)share.data};
+    for (int k = 0; k < 2; k++) {
+        if (folder[k] == NULL || *folder[k] == 0) continue;
+        um_names there;
+        st = um_model_list(ctx->vfs, folder[k], &there);
+        if (st == UM_MISSING) { /* no such folder: nothing in it */
+            um_err_clear();
+            st = UM_OK;
+            continue;
+        }
+        if (st != UM_OK) goto done;
+        char **all = realloc(out->name, (size_t)(out->n + there.n + 1) * sizeof *all);
+        if (all == NULL) {
+            um_names_release(&there);
+            UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for names"));
+        }
+        out->name = all;
+        for (int i = 0; i < there.n; i++) out->name[out->n++] = there.name[i]; /* the texts change hands */
+        free(there.name);
+    }
+done:
+    um_buf_release(&share);
+    if (st != UM_OK) um_names_release(out);
+    return st;
 }
 
 /* A missing file that a job cannot do without is a configuration error of the run, not a result of an input. */

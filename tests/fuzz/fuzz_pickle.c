@@ -8,6 +8,7 @@ static const um_pickle_global globals[] = {
     {"collections", "OrderedDict", UM_PICKLE_USE_DICT, "_metadata"},
     {"torch._utils", "_rebuild_tensor_v2", UM_PICKLE_USE_CALL, NULL},
     {"torch", "FloatStorage", UM_PICKLE_USE_NAME, NULL},
+    {"numpy", "dtype", UM_PICKLE_USE_OBJECT, NULL},
 };
 
 /* Touches what v and its children hold, to a limited depth and number: the values are a graph. */
@@ -28,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     um_pickle *p;
     size_t used = 0;
-    if (um_pickle_parse(data, size, globals, 3, &p, &used) == UM_OK) {
+    if (um_pickle_parse(data, size, globals, sizeof globals / sizeof *globals, &p, &used) == UM_OK) {
         int left = 2000;
         if (used > size || um_pickle_root(p) == NULL) __builtin_trap();
         touch(p, um_pickle_root(p), 8, &left);
