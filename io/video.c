@@ -49,7 +49,7 @@ struct um_video {
     worker *w;           /* NULL once it is lost */
     um_frames frames;
     int64_t *list;       /* wanted indices; n_list = -1: `frames` */
-    int64_t n_list, list_at;
+    int64_t n_list, n_times, list_at; /* list_at: of the list or the times, the first that no frame has answered */
     um_video_info info;
     int64_t stride_bytes, slot_bytes;
     int n_slots;
@@ -136,6 +136,7 @@ static void worker_put(um_decoder *d, worker *w)
 static void set_result(um_video *v, um_status st, const char *message)
 {
     v->result.status = st;
+    v->result.end_s = -1;
     v->result.frames_given = v->n_given;
     snprintf(v->result.message, sizeof v->result.message, "%s", message);
     v->done = true;
@@ -187,6 +188,7 @@ static void take_done(um_video *v, const um_wire *m)
 {
     um_video_result r = m->u.done;
     um_status_class c = um_status_class_of(r.status);
+    if (!isfinite(r.end_s)) r.end_s = -1;
     if ((c != UM_CLASS_OK && c != UM_CLASS_ITEM) || r.frames_decoded < 0 || r.frames_damaged < 0 || r.frames_wanted < 0) {
         worker_lied(v);
         return;
@@ -270,13 +272,13 @@ static um_status open_file(const char *path, int64_t want_size_bytes, int64_t wa
     return UM_OK;
 }
 
-/* n indices in a sealed memory file, for the worker. */
-static um_status list_file(const int64_t *index, int64_t n, int *out)
+/* Wanted indices or times in a sealed memory file, for the worker. */
+static um_status list_file(const void *data, size_t bytes, int *out)
 {
     int fd = memfd_create("unmask-list", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return UM_FAIL(UM_IO, "cannot make a memory file: %s", strerror(errno));
-    const char *p = (const char *)index;
-    size_t left = (size_t)n * sizeof *index;
+    const char *p = data;
+    size_t left = bytes;
     while (left > 0) {
         ssize_t r = write(fd, p, left);
         if (r <= 0) {
@@ -291,15 +293,18 @@ static um_status list_file(const int64_t *index, int64_t n, int *out)
     return UM_OK;
 }
 
+static bool wants_nothing(const um_video *v) { return v->n_times >= 0 ? v->n_times == 0 : v->n_list == 0; }
+
 static bool info_sane(const um_video *v, const um_wire *m)
 {
     const um_video_info *i = &m->u.info.video;
     int64_t stride = m->u.info.stride_bytes, slot = m->u.info.slot_bytes;
-    if (i->width_px < 1 || i->height_px < 1 || i->width_px > UM_IMAGE_MAX_SIDE || i->height_px > UM_IMAGE_MAX_SIDE) return v->n_list == 0 && slot == 0;
+    if (i->width_px < 1 || i->height_px < 1 || i->width_px > UM_IMAGE_MAX_SIDE || i->height_px > UM_IMAGE_MAX_SIDE) return wants_nothing(v) && slot == 0;
     int64_t w = i->width_px, h = i->height_px;
     if (w * h > v->dec->limits.max_pixels) return false;
     if (i->rotation_deg != 0 && i->rotation_deg != 90 && i->rotation_deg != 180 && i->rotation_deg != 270) return false;
-    if (!isfinite(i->fps) || i->fps < 0 || !isfinite(i->duration_s) || i->duration_s < 0 || i->n_frames < -1) return false;
+    if (!isfinite(i->fps) || i->fps < 0 || !isfinite(i->duration_s) || i->duration_s < 0 || i->n_frames < -1 || i->n_claimed < 0) return false;
+    if (!isfinite(i->last_s) || (i->last_s < 0 && i->last_s != -1)) return false;
     if (stride < w * 3 || stride > (w + 256) * 3) return false;
     return slot >= stride * (h - 1) + w * 3 && slot <= stride * (h + 256) + PAGE;
 }
@@ -311,7 +316,7 @@ static um_status start(um_video *v)
     um_wire m = {.type = UM_WIRE_START, .serial = w->serial};
     int fd = -1;
     um_status st = UM_OK;
-    if (v->n_list != 0) {
+    if (!wants_nothing(v)) {
         /* Eight slots of a usual frame, four of a large one, two of a huge one. */
         int n = 8 * v->slot_bytes <= INT64_C(32) << 20 ? 8 : 4 * v->slot_bytes <= INT64_C(160) << 20 ? 4 : 2;
         int64_t need = n * v->slot_bytes;
@@ -349,8 +354,15 @@ static void video_free(um_video *v)
     free(v);
 }
 
-static um_status open_common(um_decoder *d, const char *path, const um_frames *frames, const int64_t *index, int64_t n, int64_t want_size_bytes,
-                             int64_t want_mtime_ns, um_video **out, um_video_info *info)
+/* What is wanted: `frames`, or n > 0 indices, or n_times > 0 times. */
+typedef struct wanted {
+    const um_frames *frames;
+    const int64_t *index;
+    const double *time_s;
+    int64_t n, n_times;
+} wanted;
+
+static um_status open_common(um_decoder *d, const char *path, const wanted *want, int64_t want_size_bytes, int64_t want_mtime_ns, um_video **out, um_video_info *info)
 {
     um_status st = UM_OK;
     int fds[2] = {-1, -1};
@@ -361,25 +373,28 @@ static um_status open_common(um_decoder *d, const char *path, const um_frames *f
     v->dec = d;
     v->held = -1;
     v->last_index = -1;
-    v->n_list = n;
-    if (frames) v->frames = *frames;
-    if (n > 0) {
-        v->list = malloc((size_t)n * sizeof *v->list);
+    v->n_list = want->n;
+    v->n_times = want->n_times;
+    if (want->frames) v->frames = *want->frames;
+    if (want->n > 0) {
+        v->list = malloc((size_t)want->n * sizeof *v->list);
         if (!v->list) {
             st = UM_FAIL(UM_NO_MEMORY, "no memory for the list of frames");
             goto done;
         }
-        memcpy(v->list, index, (size_t)n * sizeof *v->list);
+        memcpy(v->list, want->index, (size_t)want->n * sizeof *v->list);
     }
     UM_GOTO_PASS(st, open_file(path, want_size_bytes, want_mtime_ns, &fds[0]));
-    if (n > 0) UM_GOTO_PASS(st, list_file(v->list, n, &fds[1]));
+    if (want->n > 0) UM_GOTO_PASS(st, list_file(v->list, (size_t)want->n * sizeof *v->list, &fds[1]));
+    if (want->n_times > 0) UM_GOTO_PASS(st, list_file(want->time_s, (size_t)want->n_times * sizeof *want->time_s, &fds[1]));
     UM_GOTO_PASS(st, worker_take(d, &v->w));
     v->w->serial++;
     v->w->n_videos++;
 
     um_wire m = {.type = UM_WIRE_OPEN, .serial = v->w->serial};
     m.u.open.frames = v->frames;
-    m.u.open.n_list = n;
+    m.u.open.n_list = want->n;
+    m.u.open.n_times = want->n_times;
     m.u.open.limits = d->limits;
     um_wire_send(v->w->sock, &m, fds, fds[1] >= 0 ? 2 : 1, true); /* a failure shows as the worker's end */
     st = await_message(v, -1, &m);
@@ -412,7 +427,7 @@ done:
 
 um_status um_video_open(um_decoder *d, const char *path, const um_frames *frames, int64_t want_size_bytes, int64_t want_mtime_ns, um_video **out, um_video_info *info)
 {
-    return open_common(d, path, frames, NULL, -1, want_size_bytes, want_mtime_ns, out, info);
+    return open_common(d, path, &(wanted){.frames = frames, .n = -1, .n_times = -1}, want_size_bytes, want_mtime_ns, out, info);
 }
 
 um_status um_video_open_list(um_decoder *d, const char *path, const int64_t *index, int64_t n, int64_t want_size_bytes, int64_t want_mtime_ns, um_video **out, um_video_info *info)
@@ -421,7 +436,16 @@ um_status um_video_open_list(um_decoder *d, const char *path, const int64_t *ind
     if (n < 0 || n > MAX_LIST) return UM_FAIL(UM_INTERNAL, "a list of %lld frames", (long long)n);
     for (int64_t i = 0; i < n; i++)
         if (index[i] < 0 || (i > 0 && index[i] <= index[i - 1])) return UM_FAIL(UM_INTERNAL, "the list of frames is not ascending");
-    return open_common(d, path, NULL, index, n, want_size_bytes, want_mtime_ns, out, info);
+    return open_common(d, path, &(wanted){.index = index, .n = n, .n_times = -1}, want_size_bytes, want_mtime_ns, out, info);
+}
+
+um_status um_video_open_times(um_decoder *d, const char *path, const double *time_s, int64_t n, int64_t want_size_bytes, int64_t want_mtime_ns, um_video **out, um_video_info *info)
+{
+    *out = NULL;
+    if (n < 0 || n > MAX_LIST) return UM_FAIL(UM_INTERNAL, "a list of %lld times", (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(time_s[i]) || (i > 0 && time_s[i] < time_s[i - 1])) return UM_FAIL(UM_INTERNAL, "the list of times is not ascending");
+    return open_common(d, path, &(wanted){.time_s = time_s, .n = -1, .n_times = n}, want_size_bytes, want_mtime_ns, out, info);
 }
 
 static bool frame_sane(um_video *v, const um_wire *m)
@@ -429,6 +453,11 @@ static bool frame_sane(um_video *v, const um_wire *m)
     int64_t index = m->u.frame.index;
     if (m->type != UM_WIRE_FRAME || m->u.frame.slot < 0 || m->u.frame.slot >= v->n_slots || m->u.frame.slot == v->held) return false;
     if (index <= v->last_index || !isfinite(m->u.frame.time_s)) return false;
+    if (v->n_times >= 0) {
+        if (m->u.frame.answers < v->list_at || m->u.frame.answers >= v->n_times) return false;
+        v->list_at = m->u.frame.answers + 1;
+        return true;
+    }
     if (v->n_list >= 0) {
         while (v->list_at < v->n_list && v->list[v->list_at] < index) v->list_at++;
         return v->list_at < v->n_list && v->list[v->list_at] == index;
@@ -457,6 +486,7 @@ um_status um_video_next(um_video *v, double wait_s, um_frame *out)
     v->n_given++;
     out->index = m.u.frame.index;
     out->time_s = m.u.frame.time_s;
+    out->answers = v->n_times >= 0 ? m.u.frame.answers : -1;
     out->image = (um_image){.data = v->w->ring + v->held * v->slot_bytes,
                             .width_px = v->info.width_px,
                             .height_px = v->info.height_px,

@@ -36,11 +36,14 @@ static void number_frame(um_vdec *d)
     }
     d->frame_index = d->n_out++;
     if (d->frames_decoded == 0) d->first_pts = pts;
-    double fps = av_q2d(d->stream->avg_frame_rate);
-    if (pts != AV_NOPTS_VALUE && d->first_pts != AV_NOPTS_VALUE)
-        d->frame_s = ((double)pts - (double)d->first_pts) * av_q2d(d->stream->time_base);
-    else
-        d->frame_s = isfinite(fps) && fps > 0 ? (double)d->frame_index / fps : 0;
+    if (pts != AV_NOPTS_VALUE && d->first_pts != AV_NOPTS_VALUE) {
+        double raw = um_vdec_seconds(d, pts);
+        if (d->frames_decoded > 0 && um_vdec_is_jump(d, raw - d->raw_s)) d->jump_s += d->raw_s + um_vdec_usual_s(d) - raw;
+        d->raw_s = raw;
+        d->frame_s = raw + d->jump_s;
+    } else {
+        d->frame_s = (double)d->frame_index * um_vdec_usual_s(d);
+    }
     d->frames_decoded++;
     d->errors_in_a_row = 0;
     if (f->decode_error_flags || (f->flags & AV_FRAME_FLAG_CORRUPT)) {
@@ -59,9 +62,11 @@ static void start_over(um_vdec *d)
     av_packet_free(&d->packet);
     av_frame_free(&d->frame);
     um_vdec_close_input(d);
+    d->jump_s = d->raw_s = 0;
     d->leave_out = d->contradiction = d->draining = d->tainted = d->cut_short = false;
-    d->n_packets = d->n_out = d->frames_decoded = d->frames_damaged = d->n_absent = d->errors_in_a_row = 0;
+    d->n_packets = d->n_read = d->n_out = d->frames_decoded = d->frames_damaged = d->n_absent = d->errors_in_a_row = 0;
     if (um_vdec_open_input(d) != UM_OK || um_vdec_open_codec(d) != UM_OK) d->cut_short = d->ended = true;
+    um_vdec_times_start(d);
 }
 
 /* The next frame in display order into d->frame. False at the end. */
@@ -128,6 +133,7 @@ static bool is_wanted(um_vdec *d, int64_t index)
 /* One past the last frame that is wanted; -1 when only the end of the file tells. */
 static int64_t want_end(const um_vdec *d)
 {
+    if (d->want.n_times >= 0) return d->want.n_times > 0 ? -1 : 0;
     if (d->want.n_list >= 0) return d->want.n_list > 0 ? d->want.list[d->want.n_list - 1] + 1 : 0;
     return um_frames_end(&d->want.frames, d->n_total);
 }
@@ -165,6 +171,10 @@ static void fill_info(const um_vdec *d, um_video_info *info)
     else if (d->fmt->duration != AV_NOPTS_VALUE && d->fmt->duration > 0)
         info->duration_s = (double)d->fmt->duration / AV_TIME_BASE;
     info->n_frames = d->n_container >= 0 ? d->n_container : d->n_total >= 0 ? d->n_total : d->stream->nb_frames > 0 ? d->stream->nb_frames : -1;
+    info->last_s = d->n_container >= 1 ? um_vdec_table_last_s(d) : d->packets_last_s;
+    /* As OpenCV reckons: the file's duration first, then the stream's. */
+    double s = d->fmt->duration > 0 ? (double)d->fmt->duration / AV_TIME_BASE : info->duration_s;
+    info->n_claimed = d->stream->nb_frames > 0 ? d->stream->nb_frames : s * info->fps < 1e15 ? (int64_t)floor(s * info->fps + 0.5) : 0;
     snprintf(info->codec, sizeof info->codec, "%s", avcodec_get_name(d->stream->codecpar->codec_id));
     snprintf(info->container, sizeof info->container, "%s", d->fmt->iformat->name);
 }
@@ -174,15 +184,19 @@ static bool ends_early(const um_vdec *d)
 {
     if (d->n_container >= 0) return false;
     if (d->errors_in_a_row > 0 || d->n_absent > 0) return true;
+    /* The length that is noted counts from 0, also where the stream begins later. */
+    double start_s = d->first_pts != AV_NOPTS_VALUE && d->first_pts > 0 ? (double)d->first_pts * av_q2d(d->stream->time_base) : 0;
     const AVDictionaryEntry *e = av_dict_get(d->stream->metadata, "DURATION", NULL, 0);
     int h, m;
     double s;
-    return e && sscanf(e->value, "%d:%d:%lf", &h, &m, &s) == 3 && h >= 0 && m >= 0 && d->frame_s + 0.5 < h * 3600.0 + m * 60.0 + s;
+    return e && sscanf(e->value, "%d:%d:%lf", &h, &m, &s) == 3 && h >= 0 && m >= 0 && start_s + d->frame_s + 0.5 < h * 3600.0 + m * 60.0 + s;
 }
+
+static bool wants_nothing(const um_vdec *d) { return d->want.n_times >= 0 ? d->want.n_times == 0 : d->want.n_list == 0; }
 
 static void finish(um_vdec *d, um_video_result *r)
 {
-    *r = (um_video_result){.frames_given = d->frames_given, .frames_decoded = d->frames_decoded, .frames_damaged = d->frames_damaged};
+    *r = (um_video_result){.frames_given = d->frames_given, .frames_decoded = d->frames_decoded, .frames_damaged = d->frames_damaged, .end_s = -1};
     /* Frames of the file, as far as is known: those that came out, those that did not, those of the table that could not even be read. */
     int64_t n = d->n_out + d->n_absent;
     bool to_the_end = d->ended && !d->by_request;
@@ -192,11 +206,18 @@ static void finish(um_vdec *d, um_video_result *r)
     }
     if (to_the_end && d->frames_decoded > 0 && ends_early(d)) d->cut_short = true;
     if (!to_the_end && d->n_container > n) n = d->n_container;
-    if (d->want.n_list >= 0)
+    if (d->want.n_times >= 0) {
+        r->frames_wanted = d->frames_given;
+        if (!to_the_end)
+            r->frames_wanted += d->want.n_times - d->time_at;
+        else if (d->cut_short && d->lost > 0)
+            r->frames_wanted += d->lost;
+        if (to_the_end && d->frames_decoded > 0 && d->want.n_times > 0) r->end_s = d->last_s;
+    } else if (d->want.n_list >= 0)
         r->frames_wanted = d->want.n_list;
     else
         r->frames_wanted = um_frames_count(&d->want.frames, d->n_total >= 0 ? d->n_total : n);
-    bool nothing_wanted = d->want.n_list == 0;
+    bool nothing_wanted = wants_nothing(d);
     if (d->out_of_memory) {
         r->status = UM_OOM;
         snprintf(r->message, sizeof r->message, "decoding needs more memory than the limit");
@@ -234,6 +255,7 @@ static void release(um_vdec *d)
     avcodec_free_context(&d->codec);
     av_packet_free(&d->packet);
     av_frame_free(&d->frame);
+    av_frame_free(&d->kept);
     sws_freeContext(d->sws);
     um_vdec_close_input(d);
     free(d->upright);
@@ -260,6 +282,10 @@ um_status um_vdec_open(int fd, const um_vdec_want *want, const um_video_limits *
     d->stopped = stopped;
     d->user = user;
     d->n_total = d->last_given = -1;
+    if (want->n_times > 0 && !(d->kept = av_frame_alloc())) {
+        st = UM_FAIL(UM_OOM, "no memory for the decoder");
+        goto done;
+    }
     d->first_pts = AV_NOPTS_VALUE;
     d->src.fd = fd;
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
@@ -274,7 +300,8 @@ um_status um_vdec_open(int fd, const um_vdec_want *want, const um_video_limits *
     UM_GOTO_PASS(st, um_vdec_open_input(d));
     d->n_container = um_vdec_table_frames(d);
     d->rotation = um_vdec_rotation(d->stream);
-    if (want->n_list < 0 && want->frames.kind == UM_FRAMES_SPREAD) {
+    d->packets_last_s = -1;
+    if (want->n_times == 0 ? d->n_container < 0 : want->n_times < 0 && want->n_list < 0 && want->frames.kind == UM_FRAMES_SPREAD) {
         if (d->n_container >= 0)
             d->n_total = d->n_container;
         else
@@ -282,7 +309,8 @@ um_status um_vdec_open(int fd, const um_vdec_want *want, const um_video_limits *
     }
     UM_GOTO_PASS(st, um_vdec_open_codec(d));
     um_vdec_plan_leaving_out(d);
-    if (want->n_list == 0) {
+    um_vdec_times_start(d);
+    if (wants_nothing(d)) {
         UM_GOTO_PASS(st, set_size(d, d->stream->codecpar->width, d->stream->codecpar->height, info));
     } else {
         /* The size that counts is the first frame's, not the header's. */
@@ -310,21 +338,28 @@ done:
     return st;
 }
 
-um_status um_vdec_next(um_vdec *d, int64_t *index, double *time_s)
+um_status um_vdec_next(um_vdec *d, um_frame *out)
 {
     int64_t end = want_end(d);
+    *out = (um_frame){.answers = -1};
     for (;;) {
         if (!d->pending) {
             if (end >= 0 && d->n_out >= end) return UM_END;
-            if (!next_frame(d)) return UM_END;
+            if (um_vdec_by_time(d) && d->time_at == d->want.n_times) return UM_END;
+            if (um_vdec_by_time(d) && !um_vdec_seek_ahead(d)) start_over(d);
+            if (!next_frame(d)) {
+                if (!um_vdec_by_time(d) || !um_vdec_time_take_last(d, &out->answers)) return UM_END;
+                break;
+            }
         }
         d->pending = false;
         if (end >= 0 && d->frame_index >= end) return UM_END;
-        if (d->frame_index > d->last_given && is_wanted(d, d->frame_index)) break;
+        bool wanted = um_vdec_by_time(d) ? um_vdec_time_take(d, &out->answers) : is_wanted(d, d->frame_index);
+        if (wanted && d->frame_index > d->last_given) break;
     }
     d->last_given = d->frame_index;
-    *index = d->frame_index;
-    *time_s = d->frame_s;
+    out->index = d->frame_index;
+    out->time_s = d->frame_s;
     return UM_OK;
 }
 

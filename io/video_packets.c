@@ -35,12 +35,30 @@ um_status um_vdec_count_packets(um_vdec *d)
 {
     AVPacket *p = av_packet_alloc();
     if (!p) return UM_FAIL(UM_OOM, "no memory for reading");
-    int64_t n = 0;
+    int64_t n = 0, low = INT64_MAX, high = INT64_MIN, before = AV_NOPTS_VALUE;
     int index = d->stream->index;
+    double tb = av_q2d(d->stream->time_base), bridged = 0, decoded_s = 0;
+    bool jumps = false;
     while (!(d->stopped && d->stopped(d->user)) && av_read_frame(d->fmt, p) >= 0) {
-        if (p->stream_index == index && um_vdec_packet_shown(d, p)) n++;
+        if (p->stream_index == index && um_vdec_packet_shown(d, p)) {
+            n++;
+            if (p->pts != AV_NOPTS_VALUE) {
+                low = p->pts < low ? p->pts : low;
+                high = p->pts > high ? p->pts : high;
+            }
+            if (p->dts != AV_NOPTS_VALUE) {
+                double step = before == AV_NOPTS_VALUE ? 0 : ((double)p->dts - (double)before) * tb;
+                bool jump = um_vdec_is_jump(d, step);
+                jumps = jumps || jump;
+                decoded_s += jump ? um_vdec_usual_s(d) : step;
+                bridged = decoded_s > bridged ? decoded_s : bridged;
+                before = p->dts;
+            }
+        }
         av_packet_unref(p);
     }
+    /* By presentation times; by the steps of decoding times where these jump; by the rate where there are none. */
+    d->packets_last_s = n < 1 ? -1 : jumps ? bridged : high > low ? ((double)high - (double)low) * tb : (double)(n - 1) * um_vdec_usual_s(d);
     av_packet_free(&p);
     um_vdec_close_input(d);
     UM_PASS(um_vdec_open_input(d));
@@ -61,8 +79,7 @@ void um_vdec_note_absent(um_vdec *d, int64_t pts)
     d->absent[d->n_absent++] = pts;
 }
 
-/* Puts the stream's next packet into d->packet. False at the end. */
-static bool read_packet(um_vdec *d, AVPacket *p)
+bool um_vdec_read_packet(um_vdec *d, AVPacket *p)
 {
     for (;;) {
         av_packet_unref(p);
@@ -73,6 +90,7 @@ static bool read_packet(um_vdec *d, AVPacket *p)
             return false;
         }
         if (p->stream_index != d->stream->index) continue;
+        d->n_read++;
         if (um_vdec_packet_shown(d, p)) d->n_packets++;
         if (p->flags & AV_PKT_FLAG_CORRUPT) {
             d->frames_damaged++;
@@ -90,7 +108,7 @@ static bool read_packet(um_vdec *d, AVPacket *p)
 void um_vdec_plan_leaving_out(um_vdec *d)
 {
     const AVCodecParameters *p = d->stream->codecpar;
-    bool few = d->want.n_list >= 0 || d->want.frames.kind == UM_FRAMES_SPREAD || (d->want.frames.kind == UM_FRAMES_EVERY && d->want.frames.step > 1);
+    bool few = d->want.n_list >= 0 || um_vdec_by_time(d) || d->want.frames.kind == UM_FRAMES_SPREAD || (d->want.frames.kind == UM_FRAMES_EVERY && d->want.frames.step > 1);
     /* avcC: the fifth byte of the extradata holds the size of NAL lengths. */
     if (!few || d->n_container < 0 || p->codec_id != AV_CODEC_ID_H264 || p->extradata_size < 7 || p->extradata[0] != 1) return;
     d->leave_out = true;
@@ -117,6 +135,31 @@ static bool packet_disposable(const um_vdec *d, const AVPacket *p)
     return slices && at == end;
 }
 
+/* The ring holds the last UM_VDEC_QUEUE packets, but none from before a seek. */
+static int64_t first_taken(const um_vdec *d) { return d->n_taken - UM_VDEC_QUEUE > d->taken_first ? d->n_taken - UM_VDEC_QUEUE : d->taken_first; }
+
+/* Is the packet of the queue, just taken from it, wanted by its time? Those before it in display order are known: its rank is. */
+static bool time_wanted(const um_vdec *d, int64_t pts)
+{
+    if (d->frames_decoded == 0) return true; /* where times count from is not known yet */
+    int64_t before = INT64_MIN;
+    bool last = d->queue_end;
+    for (int64_t i = first_taken(d); i < d->n_taken; i++) {
+        int64_t t = d->taken[i % UM_VDEC_QUEUE].pts;
+        if (t < pts && t > before) before = t;
+        if (t > pts) last = false;
+    }
+    for (int i = 0; i < d->n_queue; i++) {
+        const AVPacket *q = d->queue[(d->queue_at + i) % UM_VDEC_QUEUE];
+        if (!um_vdec_packet_shown(d, q)) continue;
+        if (q->pts < pts && q->pts > before) before = q->pts;
+        if (q->pts > pts) last = false;
+    }
+    double s = um_vdec_seconds(d, pts);
+    if (before == INT64_MIN || um_vdec_time_wanted(d, um_vdec_seconds(d, before), s)) return true;
+    return last && um_vdec_time_left(d, s);
+}
+
 static bool rank_wanted(const um_vdec *d, int64_t rank)
 {
     if (d->want.n_list < 0) return um_frames_wants(&d->want.frames, rank, d->n_total);
@@ -134,7 +177,7 @@ static bool rank_wanted(const um_vdec *d, int64_t rank)
 /* The next packet for the decoder into d->packet, without those that can be left out. False at the end or when a contradiction shows. */
 bool um_vdec_next_packet(um_vdec *d)
 {
-    if (!d->leave_out) return read_packet(d, d->packet);
+    if (!d->leave_out) return um_vdec_read_packet(d, d->packet);
     for (;;) {
         /* Read ahead until the number of the first in the queue is certain. */
         const AVPacket *first = d->n_queue > 0 ? d->queue[d->queue_at] : NULL;
@@ -148,7 +191,7 @@ bool um_vdec_next_packet(um_vdec *d)
                 d->out_of_memory = true;
                 return false;
             }
-            if (!read_packet(d, *p)) {
+            if (!um_vdec_read_packet(d, *p)) {
                 d->queue_end = true;
                 break;
             }
@@ -168,14 +211,14 @@ bool um_vdec_next_packet(um_vdec *d)
         d->n_queue--;
         if (!um_vdec_packet_shown(d, d->packet)) return true;
         int64_t pts = d->packet->pts, rank = d->n_taken;
-        for (int64_t i = d->n_taken < UM_VDEC_QUEUE ? 0 : d->n_taken - UM_VDEC_QUEUE; i < d->n_taken; i++)
+        for (int64_t i = first_taken(d); i < d->n_taken; i++)
             if (d->taken[i % UM_VDEC_QUEUE].pts > pts) rank--;
         for (int i = 0; i < d->n_queue; i++) {
             const AVPacket *q = d->queue[(d->queue_at + i) % UM_VDEC_QUEUE];
             if (um_vdec_packet_shown(d, q) && q->pts < pts) rank++;
         }
         d->taken[d->n_taken++ % UM_VDEC_QUEUE] = (um_vdec_ranked){pts, rank};
-        if (rank_wanted(d, rank) || !packet_disposable(d, d->packet)) return true;
+        if ((um_vdec_by_time(d) ? time_wanted(d, pts) : rank_wanted(d, rank)) || !packet_disposable(d, d->packet)) return true;
         um_vdec_note_absent(d, pts);
     }
 }
@@ -183,7 +226,7 @@ bool um_vdec_next_packet(um_vdec *d)
 /* Is the frame's number the rank of its packet? */
 bool um_vdec_rank_agrees(const um_vdec *d)
 {
-    for (int64_t i = d->n_taken < UM_VDEC_QUEUE ? 0 : d->n_taken - UM_VDEC_QUEUE; i < d->n_taken; i++)
+    for (int64_t i = first_taken(d); i < d->n_taken; i++)
         if (d->taken[i % UM_VDEC_QUEUE].pts == d->frame->pts) return d->taken[i % UM_VDEC_QUEUE].rank == d->frame_index;
     return false;
 }

@@ -6,7 +6,7 @@
  *
  *   program -> zygote   SPAWN (fd: the worker's socket)                    zygote -> program   SPAWNED pid
  *                       REAP pid: kill it if it still runs, collect it                         REAPED wait status
- *   program -> worker   OPEN (fds: the video; the wanted indices, if any)  worker -> program   INFO, or DONE when it cannot be opened
+ *   program -> worker   OPEN (fds: the video; the wanted indices or times, if any)  worker -> program   INFO, or DONE when it cannot be opened
  *                       START (fd: a new ring, unless the old one serves)                      FRAME slot, index, time
  *                       FREE slot; STOP                                                        DONE result: always the last
  */
@@ -42,6 +42,7 @@ typedef struct um_wire {
         struct {
             um_frames frames;
             int64_t n_list; /* indices in the second descriptor; -1: `frames` says which are wanted */
+            int64_t n_times; /* times in the second descriptor; -1: as n_list says */
             um_video_limits limits;
         } open;
         struct {
@@ -60,6 +61,7 @@ typedef struct um_wire {
             int32_t slot;
             int64_t index;
             double time_s;
+            int64_t answers;
         } frame;
         um_video_result done;
     } u;

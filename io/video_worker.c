@@ -156,11 +156,10 @@ static void map_ring(worker *w, const um_wire *m, int fd)
 
 static um_status give_frames(worker *w, um_vdec *d, char later)
 {
-    int64_t index;
-    double time_s;
+    um_frame f;
     int given = 0;
     um_status st;
-    while ((st = um_vdec_next(d, &index, &time_s)) == UM_OK) {
+    while ((st = um_vdec_next(d, &f)) == UM_OK) {
         while (!w->free_slots && !w->stop) take_messages(w, true);
         if (w->stop) {
             um_vdec_stop(d);
@@ -171,8 +170,9 @@ static um_status give_frames(worker *w, um_vdec *d, char later)
         w->free_slots &= ~(1u << slot);
         um_wire m = {.type = UM_WIRE_FRAME};
         m.u.frame.slot = later == 'l' ? 99 : slot;
-        m.u.frame.index = index;
-        m.u.frame.time_s = isfinite(time_s) ? time_s : 0;
+        m.u.frame.index = f.index;
+        m.u.frame.time_s = isfinite(f.time_s) ? f.time_s : 0;
+        m.u.frame.answers = f.answers;
         send_message(w, &m);
         if (++given == 3 && later == 't') signal(SIGSEGV, SIG_DFL), raise(SIGSEGV);
     }
@@ -181,10 +181,11 @@ static um_status give_frames(worker *w, um_vdec *d, char later)
 
 static void serve(worker *w, const um_wire *open_message, const int *fds)
 {
-    um_vdec_want want = {.frames = open_message->u.open.frames, .n_list = open_message->u.open.n_list};
+    um_vdec_want want = {.frames = open_message->u.open.frames, .n_list = open_message->u.open.n_list, .n_times = open_message->u.open.n_times};
     um_video_result result = {0};
     um_vdec *d = NULL;
-    int64_t *list = NULL;
+    void *list = NULL;
+    size_t list_bytes = 8 * (size_t)(want.n_times > 0 ? want.n_times : want.n_list > 0 ? want.n_list : 0);
     w->serial = open_message->serial;
     w->stop = false;
     w->free_slots = 0;
@@ -197,15 +198,15 @@ static void serve(worker *w, const um_wire *open_message, const int *fds)
         snprintf(result.message, sizeof result.message, "decoding needs more memory than the limit");
         goto done;
     }
-    if (want.n_list > 0) {
-        size_t bytes = (size_t)want.n_list * sizeof *list;
-        list = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fds[1], 0);
+    if (list_bytes > 0) {
+        list = mmap(NULL, list_bytes, PROT_READ, MAP_PRIVATE, fds[1], 0);
         if (list == MAP_FAILED) {
             list = NULL;
             result.status = UM_OOM;
             goto done;
         }
         want.list = list;
+        want.time_s = list;
     }
     um_wire m = {.type = UM_WIRE_INFO};
     um_vdec_room room;
@@ -230,7 +231,7 @@ static void serve(worker *w, const um_wire *open_message, const int *fds)
         }
     }
     um_status st = UM_OK;
-    if (started && want.n_list != 0) st = w->ring ? give_frames(w, d, later) : UM_OOM;
+    if (started && want.n_list != 0 && want.n_times != 0) st = w->ring ? give_frames(w, d, later) : UM_OOM;
     if (!started) um_vdec_stop(d);
     um_vdec_close(d, &result);
     if (st != UM_OK && st != UM_END) {
@@ -238,7 +239,7 @@ static void serve(worker *w, const um_wire *open_message, const int *fds)
         snprintf(result.message, sizeof result.message, "%.255s", um_err_text());
     }
 done:
-    if (list) munmap(list, (size_t)want.n_list * sizeof *list);
+    if (list) munmap(list, list_bytes);
     um_wire last = {.type = UM_WIRE_DONE};
     last.u.done = result;
     send_message(w, &last);

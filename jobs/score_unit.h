@@ -39,6 +39,7 @@ typedef struct um_scorer {
     void *user;
     const volatile sig_atomic_t *stop;
     um_score_times times;
+    int64_t second_passes; /* videos that ended long before their time and were read again at new moments */
     struct um_score_work *work; /* private, reused; um_scorer_release */
 } um_scorer;
 

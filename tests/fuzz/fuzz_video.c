@@ -14,11 +14,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     /* The last byte chooses which frames are wanted, so that counting, leaving out and plain decoding are all reached. */
     static const int64_t list[] = {0, 3, 9};
     unsigned choice = n > 0 ? data[n - 1] : 0;
-    um_vdec_want want = {.n_list = -1};
-    if (choice % 4 == 0) want.frames.kind = UM_FRAMES_ALL;
-    if (choice % 4 == 1) want.frames = (um_frames){.kind = UM_FRAMES_EVERY, .step = 3};
-    if (choice % 4 == 2) want.frames = (um_frames){.kind = UM_FRAMES_SPREAD, .count = 5};
-    if (choice % 4 == 3) want.list = list, want.n_list = 3;
+    static const double times[] = {0, 0.1, 0.35, 4};
+    um_vdec_want want = {.n_list = -1, .n_times = -1};
+    if (choice % 5 == 0) want.frames.kind = UM_FRAMES_ALL;
+    if (choice % 5 == 1) want.frames = (um_frames){.kind = UM_FRAMES_EVERY, .step = 3};
+    if (choice % 5 == 2) want.frames = (um_frames){.kind = UM_FRAMES_SPREAD, .count = 5};
+    if (choice % 5 == 3) want.list = list, want.n_list = 3;
+    if (choice % 5 == 4) want.time_s = times, want.n_times = choice >= 128 ? 0 : 4;
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
     if (fd < 0 || write(fd, data, n) != (ssize_t)n) abort();
     um_vdec *d;
@@ -29,11 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         /* Exactly the memory that was promised to be enough. */
         uint8_t *slot = NULL;
         if (posix_memalign((void **)&slot, 64, (size_t)room.slot_bytes) != 0) abort();
-        int64_t index, last = -1;
-        double time_s;
-        for (int i = 0; i < MAX_FRAMES && um_vdec_next(d, &index, &time_s) == UM_OK; i++) {
-            if (index <= last) abort();
-            last = index;
+        int64_t last = -1;
+        um_frame f;
+        for (int i = 0; i < MAX_FRAMES && um_vdec_next(d, &f) == UM_OK; i++) {
+            if (f.index <= last) abort();
+            last = f.index;
             if (um_vdec_convert(d, slot) != UM_OK) break;
         }
         um_vdec_stop(d);

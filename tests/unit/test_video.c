@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum { N = 90, FPS = 30 };
-static char dir[] = "/tmp/unmask_test_video_XXXXXX";
+static char dir[200];
 static um_decoder *dec;
 static const um_frames ALL = {.kind = UM_FRAMES_ALL};
 
@@ -118,6 +118,149 @@ static void lists(void)
     CHECK_INT(read_all(v, &info, &r), 0);
     CHECK_INT(r.status, UM_OK);
     CHECK_INT(um_video_open_list(dec, in_dir("b.mp4"), (int64_t[]){4, 4}, 2, -1, -1, &v, &info), UM_INTERNAL);
+}
+
+static uint64_t checksum(const um_image *img)
+{
+    uint64_t h = 1469598103934665603u;
+    for (int y = 0; y < img->height_px; y++)
+        for (int x = 0; x < img->width_px * 3; x++) h = (h ^ img->data[(size_t)y * img->stride + (size_t)x]) * 1099511628211u;
+    return h;
+}
+
+/* The rule for times restated over all frames: the first that begins no more than half a mean frame before the time, else the last. */
+static void times(const char *name, double fps, int n, double from_s, double to_s)
+{
+    enum { MAX = 400 };
+    static double frame_s[MAX], want_s[MAX];
+    static uint64_t pixels[MAX];
+    int expected[MAX], frames = 0, given = 0, decoded = 0;
+    um_video *v;
+    um_video_info info;
+    um_video_result r;
+    um_frame f;
+    um_status st;
+    CHECK_OK(um_video_open(dec, in_dir(name), &ALL, -1, -1, &v, &info));
+    if (!v) return;
+    while (um_video_next(v, -1, &f) == UM_OK && frames < MAX) {
+        pixels[frames] = checksum(&f.image);
+        frame_s[frames++] = f.time_s;
+    }
+    um_video_close(v, &r);
+    CHECK_NEAR(info.fps, fps, 0.02 * fps);
+    double half_s = fmin(0.5 / info.fps, 0.5);
+    for (int i = 0; i < n; i++) {
+        want_s[i] = n > 1 ? from_s + (to_s - from_s) * i / (n - 1) : from_s;
+        int k = 0;
+        while (k < frames - 1 && frame_s[k] < want_s[i] - half_s) k++;
+        expected[i] = k;
+    }
+    CHECK_OK(um_video_open_times(dec, in_dir(name), want_s, n, -1, -1, &v, &info));
+    if (!v) return;
+    for (int i = 0; (st = um_video_next(v, -1, &f)) == UM_OK; given++) {
+        while (i > 0 && i < n && expected[i] == expected[i - 1]) i++;
+        CHECK(i < n);
+        if (i >= n) break;
+        CHECK_INT(f.answers, i);
+        CHECK_INT(f.index, expected[i]);
+        CHECK_INT(shown(&f.image, info.rotation_deg), expected[i]);
+        CHECK(checksum(&f.image) == pixels[expected[i]]);
+        CHECK_NEAR(f.time_s, frame_s[expected[i]], 1e-9);
+        i++;
+    }
+    CHECK_INT(st, UM_END);
+    for (int i = 0; i < n; i++) decoded += i == 0 || expected[i] != expected[i - 1];
+    um_video_close(v, &r);
+    CHECK_INT(given, decoded);
+    CHECK_INT(r.frames_given, decoded);
+    CHECK_INT(r.frames_wanted, decoded);
+    CHECK_INT(r.frames_damaged, 0);
+    if (r.status != UM_OK) fprintf(stderr, "%s: %s %s\n", name, um_status_name(r.status), r.message);
+    CHECK_INT(r.status, UM_OK);
+    if (to_s > frame_s[frames - 1] + 1) CHECK_NEAR(r.end_s, frame_s[frames - 1], 1e-9); /* to the end, for sure */
+}
+
+static double last_s(const char *name, int64_t *n_frames)
+{
+    um_video *v;
+    um_video_info info;
+    um_video_result r;
+    CHECK_OK(um_video_open_times(dec, in_dir(name), NULL, 0, -1, -1, &v, &info));
+    if (!v) return -1;
+    um_video_close(v, &r);
+    CHECK_INT(r.status, UM_OK);
+    *n_frames = info.n_frames;
+    return info.last_s;
+}
+
+static void by_time(void)
+{
+    static const char *const files[] = {"b.mp4", "deep.mp4", "b.mkv", "b.ts", "frag.mp4", "b.avi", "vp8.webm", "r90.mp4", "late_start.mkv", "late_start.ts", "late_start.mp4", "audio.mkv"};
+    int64_t n;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        CHECK_NEAR(last_s(files[i], &n), (double)(N - 1) / FPS, 0.0021);
+        CHECK_INT(n, N);
+        times(files[i], FPS, 32, 0, (double)(N - 1) / FPS);
+        times(files[i], FPS, 5, 0.49, 1.7);
+        times(files[i], FPS, 1, 1.5, 1.5);
+        times(files[i], FPS, 200, -1, 5); /* more than there are, before the first and past the end */
+        times(files[i], FPS, 3, 50, 60);
+    }
+    /* Stretches in which nothing is wanted are passed over, where a key frame allows it. */
+    static const struct {
+        const char *name;
+        int at_most;
+    } passed[] = {{"b.mp4", 24}, {"r90.mp4", 24}, {"late_start.mp4", 24}, {"edits.mp4", 24}, {"vfr.mp4", 24}, {"deep.mp4", 90}};
+    for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
+        um_video *v;
+        um_video_info info;
+        um_video_result r;
+        um_frame f;
+        CHECK_OK(um_video_open_times(dec, in_dir(passed[i].name), (double[]){0, 0.01, 2.6, 2.7}, 4, -1, -1, &v, &info));
+        while (um_video_next(v, -1, &f) == UM_OK) CHECK_INT(shown(&f.image, info.rotation_deg), f.index + (strcmp(passed[i].name, "edits.mp4") == 0 ? 12 : 0));
+        um_video_close(v, &r);
+        CHECK_INT(r.frames_given, strcmp(passed[i].name, "edits.mp4") == 0 ? 2 : 3);
+        CHECK_INT(r.status, UM_OK);
+        if (r.frames_decoded > passed[i].at_most) fprintf(stderr, "%s: %lld frames decoded\n", passed[i].name, (long long)r.frames_decoded);
+        CHECK(r.frames_decoded <= passed[i].at_most);
+    }
+    /* A rate that varies: 90 frames over 4.2 s, some of them 0.13 s apart. */
+    CHECK_NEAR(last_s("vfr.mp4", &n), 125.15 / 30, 0.21);
+    CHECK_NEAR(last_s("vfr.mkv", &n), 125.15 / 30, 0.01);
+    CHECK_INT(n, N);
+    times("vfr.mp4", 21.2, 32, 0, 125.15 / 30);
+    times("vfr.mkv", 21.2, 32, 0, 125.15 / 30);
+    times("vfr.mp4", 21.2, 7, 0.3, 2);
+    /* Two transport streams one behind the other, the second's clock 1000 s on: the jump is bridged. */
+    CHECK_NEAR(last_s("jump.ts", &n), (2.0 * N - 1) / FPS, 0.3);
+    CHECK_INT(n, 2 * N);
+
+    /* Cut in the middle: the table promises 90 frames. */
+    um_video *v;
+    um_video_info info;
+    um_video_result r;
+    um_frame f;
+    double t[32];
+    for (int i = 0; i < 32; i++) t[i] = (N - 1.0) / FPS * i / 31;
+    CHECK_OK(um_video_open_times(dec, in_dir("cut.mp4"), t, 32, -1, -1, &v, &info));
+    int64_t given = 0;
+    for (; um_video_next(v, -1, &f) == UM_OK; given++) CHECK_INT(shown(&f.image, 0), f.index);
+    um_video_close(v, &r);
+    CHECK(given > 4 && given < 28);
+    CHECK_INT(r.status, UM_PARTIAL);
+    CHECK(r.end_s > 0.3 && r.end_s < 2.8);
+    CHECK(r.frames_wanted >= 31 && r.frames_wanted <= 32);
+    CHECK_NEAR(info.last_s, (double)(N - 1) / FPS, 1e-6);
+
+    /* Closed early. */
+    CHECK_OK(um_video_open_times(dec, in_dir("b.mp4"), t, 32, -1, -1, &v, &info));
+    CHECK_OK(um_video_next(v, -1, &f));
+    um_video_close(v, &r);
+    CHECK_INT(r.status, UM_OK);
+    CHECK(r.end_s == -1);
+    CHECK_INT(um_video_open_times(dec, in_dir("b.mp4"), (double[]){2, 1}, 2, -1, -1, &v, &info), UM_INTERNAL);
+    CHECK_INT(um_video_open_times(dec, in_dir("b.mp4"), (double[]){NAN}, 1, -1, -1, &v, &info), UM_INTERNAL);
+    CHECK_INT(um_video_open_times(dec, in_dir("none.mp4"), t, 32, -1, -1, &v, &info), UM_MISSING);
 }
 
 static void rotations(void)
@@ -319,6 +462,8 @@ int main(void)
         printf("skipped: the ffmpeg program with libx264 is missing\n");
         return 77;
     }
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/unmask_test_video_XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(dir)) return 2;
     const char *x264 = "-threads 1 -c:v libx264 -pix_fmt yuv420p -crf 12 ";
     char command[700];
@@ -332,6 +477,13 @@ int main(void)
     CHECK(make("-i b.mp4 -c copy -metadata:s:v:0 rotate=90 r90.mp4") && make("-i b.mp4 -c copy -metadata:s:v:0 rotate=180 r180.mp4") &&
           make("-i b.mp4 -c copy -metadata:s:v:0 rotate=270 r270.mp4"));
     CHECK(make("-i b.mp4 -c copy -brand UMlt late.mp4") && make("-i b.mp4 -c copy -brand UMli lie.mp4"));
+    CHECK(make("-i b.mp4 -c copy -output_ts_offset 5 late_start.mkv") && make("-i b.mp4 -c copy -output_ts_offset 50 late_start.ts") && make("-i b.mp4 -c copy -output_ts_offset 3 late_start.mp4"));
+    CHECK(make("-i b.mp4 -f lavfi -i sine=d=9 -c:v copy -c:a libvorbis audio.mkv"));
+    snprintf(command, sizeof command, NUMBERED "-vf \"setpts='(N+floor(N/7)*3+mod(N*N\\,5)*0.15)/30/TB'\" -vsync passthrough -enc_time_base 1/600 -video_track_timescale 600 %s -bf 3 -g 24 vfr.mp4", x264);
+    CHECK(make(command) && make("-i vfr.mp4 -c copy vfr.mkv"));
+    CHECK(make("-i b.mp4 -c copy -output_ts_offset 1000 second.ts && cat b.ts second.ts >jump.ts"));
+    CHECK(make("-i b.mp4 -c copy -movflags faststart whole.mp4 && head -c $(($(stat -c %s whole.mp4) * 6 / 10)) whole.mp4 >cut.mp4"));
+    CHECK(make("-ss 0.4 -i b.mp4 -c copy edits.mp4")); /* begins within a group of pictures: an edit list hides 12 frames */
     trigger("crash.bin", "UMCRASH");
     trigger("spin.bin", "UMSPIN");
     trigger("eat.bin", "UMEAT");
@@ -343,6 +495,7 @@ int main(void)
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         for (size_t k = 0; k < sizeof specs / sizeof specs[0]; k++) selection(files[i], specs[k]);
     lists();
+    by_time();
     rotations();
     waiting();
     sequence();
@@ -352,7 +505,7 @@ int main(void)
     CHECK_INT(children(getpid(), left, 4), 0);
     orphans();
 
-    char clean[64];
+    char clean[220];
     snprintf(clean, sizeof clean, "rm -rf %s", dir);
     CHECK_INT(system(clean), 0);
     return TEST_END();
