@@ -458,6 +458,7 @@ static um_status set_up(score_run *r)
     bool keeps = o->output != NULL && strcmp(o->output, "-") != 0;
     int processors = um_world_processors(w);
     um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = o->threads > 0 ? (int)o->threads : processors};
+    wish.scale = strcmp(o->pool, "faces") == 0 ? .5 : 0; /* as the reference scores: always at half size */
     um_status st = read_windows(r);
     if (st == UM_OK && r->ctx->operands.n == 0 && o->list == NULL) st = UM_FAIL(UM_USAGE, "what is to be scored? Give files, folders or --list FILE");
     if (st == UM_OK) st = um_score_files_init(r->ctx->vfs, keeps ? o->output : NULL, &r->files);

@@ -9,6 +9,7 @@
 typedef struct um_score_wish {
     const um_texts *models; /* -m: files and folders; n = 0: those in $UNMASK_HOME, else in share/unmask beside the program */
     const char *detector;   /* NULL: looked for */
+    double scale;           /* of the detector: 0 the rule by size, else a fixed factor */
     bool bf16;
     int n_threads;
 } um_score_wish;

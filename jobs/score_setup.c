@@ -1,0 +1,234 @@
+/* What scoring works with, made on all ranks together. Rank 0 says which models there are; one rank of each machine reads and packs their weights. */
+#include "jobs/score_setup.h"
+
+#include "io/model.h"
+#include "io/weights.h"
+#include "mpi/share.h"
+#include "src/core/cpu.h"
+#include "src/core/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { ALIGN = 64 };
+
+typedef struct model_file {
+    um_model head;   /* without its parameters */
+    char path[4096];
+    size_t at;       /* of its constants in the shared memory */
+} model_file;
+
+typedef struct um_score_setup_work {
+    um_job_context *ctx;
+    model_file *model;
+    int n_models, n_threads;
+    double scale;
+    int *size_px;
+    um_share weights;
+    um_mtcnn_weights mtcnn;
+} work;
+
+/* ---- rank 0: which models ---- */
+
+static bool is_folder(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+/* Reads a model for what it says of itself. from_folder: nobody named it, so what cannot score is left out. */
+static um_status add_model(work *w, const char *path, bool from_folder)
+{
+    um_model m = {0};
+    if (strlen(path) >= sizeof w->model->path) return UM_FAIL(UM_TOO_LARGE, "the path of a model is longer than %zu bytes: %s", sizeof w->model->path, um_quote(path));
+    UM_TRY(um_model_read(w->ctx->vfs, path, &m), "cannot use the model %s", um_quote(path));
+    free(m.params);
+    m.params = NULL;
+    if (!m.has_head) {
+        if (!from_folder)
+            return UM_FAIL(UM_DATA, "the model %s is an encoder without the head that gives a score: it is there to train from (unmask train --init)", um_quote(path));
+        um_log(UM_LOG_WARN, "%s is an encoder without the head that gives a score: left out", um_quote(path));
+        return UM_OK;
+    }
+    for (int i = 0; i < w->n_models; i++)
+        if (strcmp(w->model[i].head.fingerprint, m.fingerprint) == 0) {
+            um_log(UM_LOG_WARN, "%s and %s are the same model: it counts once", um_quote(w->model[i].path), um_quote(path));
+            return UM_OK;
+        }
+    if (w->n_models == UM_SCORE_MAX_MODELS) return UM_FAIL(UM_TOO_LARGE, "more than %d models", UM_SCORE_MAX_MODELS);
+    w->model[w->n_models].head = m;
+    memcpy(w->model[w->n_models].path, path, strlen(path) + 1);
+    w->n_models++;
+    return UM_OK;
+}
+
+static int by_fingerprint(const void *a, const void *b) { return strcmp(((const model_file *)a)->head.fingerprint, ((const model_file *)b)->head.fingerprint); }
+
+static um_status find_models(work *w, const um_texts *given)
+{
+    um_names names = {0};
+    um_status st = UM_OK;
+    if (given->n == 0) {
+        UM_GOTO_PASS(st, um_job_models(w->ctx, &names));
+        for (int k = 0; k < names.n; k++) UM_GOTO_PASS(st, add_model(w, names.name[k], true));
+    }
+    for (int i = 0; i < given->n; i++) {
+        if (!is_folder(given->text[i])) {
+            UM_GOTO_PASS(st, add_model(w, given->text[i], false));
+            continue;
+        }
+        um_names_release(&names);
+        UM_GOTO_PASS(st, um_model_list(w->ctx->vfs, given->text[i], &names));
+        if (names.n == 0) UM_GOTO_PASS(st, UM_FAIL(UM_MISSING, "the folder %s holds no model (files *.h5 made by unmask import classifier or unmask train)", um_quote(given->text[i])));
+        for (int k = 0; k < names.n; k++) UM_GOTO_PASS(st, add_model(w, names.name[k], true));
+    }
+    if (w->n_models == 0)
+        UM_GOTO_PASS(st, UM_FAIL(UM_MISSING, "there is no model to score with, neither by -m nor in $UNMASK_HOME nor in share/unmask beside the program; make one of published weights with: unmask import classifier FILE -o "
+                                             "model.h5, then give -m model.h5 or put it into $UNMASK_HOME"));
+    qsort(w->model, (size_t)w->n_models, sizeof *w->model, by_fingerprint);
+done:
+    um_names_release(&names);
+    return st;
+}
+
+/* File name without folder and .h5. */
+static char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash != NULL ? slash + 1 : path);
+    if (name != NULL && strlen(name) > 3 && strcmp(name + strlen(name) - 3, ".h5") == 0) name[strlen(name) - 3] = 0;
+    return name;
+}
+
+/* ---- all ranks ---- */
+
+/* bf16 where all ranks have it. Collective. */
+static um_dtype choose_precision(um_world *world, bool bf16)
+{
+    int64_t lacking = !um_backend_cpu.has(UM_BF16);
+    if (!bf16) return UM_F32;
+    um_world_sum_i64(world, &lacking, 1);
+    um_world_bcast(world, &lacking, sizeof lacking);
+    if (lacking == 0) return UM_BF16;
+    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the processors of %lld of %d ranks do not compute in bf16 (AVX-512 BF16): all use f32", (long long)lacking, world->size);
+    return UM_F32;
+}
+
+static um_status make_detectors(um_score_setup *s, work *w, const char *given)
+{
+    um_buf path = {0};
+    um_status st;
+    UM_GOTO_PASS(st, um_job_find(w->ctx, given, "mtcnn.h5", &path));
+    UM_GOTO(st, um_weights_read_mtcnn(w->ctx->vfs, (char *)path.data, &w->mtcnn, s->detector), "cannot load the detector %s", um_quote((char *)path.data));
+    s->scorer.detector = calloc((size_t)w->n_threads, sizeof *s->scorer.detector);
+    s->scorer.resize = calloc((size_t)w->n_threads, sizeof *s->scorer.resize);
+    if (s->scorer.detector == NULL || s->scorer.resize == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %d threads", w->n_threads));
+    for (int i = 0; i < w->n_threads; i++) {
+        UM_GOTO_PASS(st, um_detector_new(&w->mtcnn, w->scale, &s->scorer.detector[i]));
+        UM_GOTO_PASS(st, um_cvresize_new(&s->scorer.resize[i]));
+    }
+    st = um_pool_new(w->n_threads, &s->scorer.threads);
+done:
+    um_buf_release(&path);
+    return st;
+}
+
+static um_status make_classifiers(um_score_setup *s, work *w, um_dtype precision, size_t *bytes)
+{
+    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads};
+    *bytes = 0;
+    s->scorer.model = calloc((size_t)w->n_models, sizeof *s->scorer.model);
+    s->name = calloc((size_t)w->n_models, sizeof *s->name);
+    w->size_px = calloc((size_t)w->n_models, sizeof *w->size_px);
+    if (s->scorer.model == NULL || s->name == NULL || w->size_px == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d models", w->n_models);
+    s->scorer.n_models = w->n_models;
+    s->scorer.size_px = w->size_px;
+    for (int i = 0; i < w->n_models; i++) {
+        model_file *m = &w->model[i];
+        UM_TRY(um_classifier_new(&m->head, &o, &s->scorer.model[i]), "cannot make the network of %s ready", um_quote(m->path));
+        m->at = *bytes;
+        *bytes += (um_classifier_constant_bytes(s->scorer.model[i]) + ALIGN - 1) / ALIGN * ALIGN;
+        s->own_bytes += (int64_t)um_classifier_run_bytes(s->scorer.model[i]);
+        w->size_px[i] = m->head.size_px;
+        s->name[i] = name_of(m->path);
+        if (s->name[i] == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a name");
+        UM_PASS(um_buf_printf(&s->fingerprints, "%s%s", i > 0 ? " " : "", m->head.fingerprint));
+    }
+    return UM_OK;
+}
+
+/* One model at a time is in memory as its file has it. */
+static um_status fill(um_score_setup *s, work *w)
+{
+    for (int i = 0; i < w->n_models; i++) {
+        model_file *m = &w->model[i];
+        um_model now = {0};
+        UM_TRY(um_model_read(w->ctx->vfs, m->path, &now), "cannot use the model %s", um_quote(m->path));
+        um_status st = strcmp(now.fingerprint, m->head.fingerprint) == 0
+                           ? um_classifier_pack(s->scorer.model[i], &now, (char *)w->weights.data + m->at)
+                           : UM_FAIL(UM_DATA, "%s is another model here than on rank 0 (fingerprint %s, not %s)", um_quote(m->path), now.fingerprint, m->head.fingerprint);
+        um_model_release(&now);
+        UM_PASS(st);
+    }
+    return UM_OK;
+}
+
+um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um_score_setup *s)
+{
+    um_world *world = &ctx->world;
+    um_status st;
+    size_t bytes = 0;
+    int64_t n = 0;
+    *s = (um_score_setup){.backend = um_backend_cpu.name, .isa = um_cpu_level_name(um_cpu_level_get())};
+    work *w = calloc(1, sizeof *w);
+    s->work = w;
+    if (w != NULL) w->model = calloc(UM_SCORE_MAX_MODELS, sizeof *w->model);
+    st = w == NULL || w->model == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for models") : UM_OK;
+    UM_PASS(um_agree(world, st, "loading the models"));
+    w->ctx = ctx;
+    w->n_threads = wish->n_threads;
+    w->scale = wish->scale;
+    s->scorer.decoder = ctx->decoder;
+    if (world->rank == 0) st = find_models(w, wish->models);
+    UM_PASS(um_agree(world, st, "loading the models"));
+    n = w->n_models;
+    um_world_bcast(world, &n, sizeof n);
+    w->n_models = (int)n;
+    um_world_bcast(world, w->model, (size_t)n * sizeof *w->model);
+
+    um_dtype precision = choose_precision(world, wish->bf16);
+    s->precision = precision == UM_BF16 ? "bf16" : "f32";
+    st = make_detectors(s, w, wish->detector);
+    if (st == UM_OK) st = make_classifiers(s, w, precision, &bytes);
+    UM_PASS(um_agree(world, st, "loading the models"));
+    UM_PASS(um_share_open(world, bytes, UM_SHARE_ANY, &w->weights));
+    st = w->weights.fill ? fill(s, w) : UM_OK;
+    UM_PASS(um_share_ready(world, &w->weights, st, "loading the models"));
+    for (int i = 0; i < w->n_models; i++) um_classifier_attach(s->scorer.model[i], (const char *)w->weights.data + w->model[i].at);
+    s->shared_bytes = (int64_t)bytes;
+    return UM_OK;
+}
+
+void um_score_setup_close(um_score_setup *s)
+{
+    work *w = s->work;
+    if (w == NULL) return;
+    um_scorer_release(&s->scorer);
+    for (int i = 0; s->scorer.model != NULL && i < w->n_models; i++) um_classifier_free(s->scorer.model[i]);
+    for (int i = 0; s->name != NULL && i < w->n_models; i++) free(s->name[i]);
+    for (int i = 0; s->scorer.detector != NULL && i < w->n_threads; i++) um_detector_free(s->scorer.detector[i]);
+    for (int i = 0; s->scorer.resize != NULL && i < w->n_threads; i++) um_cvresize_free(s->scorer.resize[i]);
+    um_pool_free(s->scorer.threads);
+    free(s->scorer.model);
+    free(s->scorer.detector);
+    free(s->scorer.resize);
+    free(s->name);
+    um_buf_release(&s->fingerprints);
+    um_share_close(&w->weights);
+    um_mtcnn_weights_release(&w->mtcnn);
+    free(w->size_px);
+    free(w->model);
+    free(w);
+    *s = (um_score_setup){0};
+}
