@@ -265,8 +265,12 @@ um_status um_safetensors_write(um_vfs *vfs, const char *path, const um_torch_ten
     UM_GOTO_PASS(st, um_buf_add_str(&b, "}"));
     while (b.len % 8 != 0) UM_GOTO_PASS(st, um_buf_add_str(&b, " "));
     for (int i = 0; i < LENGTH_BYTES; i++) length[i] = (uint8_t)((uint64_t)b.len >> (8 * i));
-    const um_vfs_part part[3] = {{length, sizeof length}, {b.data, b.len}, {data, (size_t)at}};
-    st = um_vfs_write_parts(vfs, path, part, 3);
+    um_vfs_whole w;
+    UM_GOTO_PASS(st, um_vfs_whole_begin(vfs, path, &w));
+    st = um_vfs_write(w.file, length, sizeof length);
+    if (st == UM_OK) st = um_vfs_write(w.file, b.data, b.len);
+    if (st == UM_OK) st = um_vfs_write(w.file, data, (size_t)at);
+    st = um_vfs_whole_end(&w, st, NULL);
 done:
     um_buf_release(&b);
     return st;

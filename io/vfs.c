@@ -315,15 +315,6 @@ um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t 
     return um_vfs_whole_end(&w, um_vfs_write(w.file, p, n), NULL);
 }
 
-um_status um_vfs_write_parts(um_vfs *v, const char *path, const um_vfs_part *part, int n_parts)
-{
-    um_vfs_whole w;
-    um_status st = um_vfs_whole_begin(v, path, &w);
-    if (st != UM_OK) return st;
-    for (int i = 0; i < n_parts && st == UM_OK; i++) st = um_vfs_write(w.file, part[i].p, part[i].n);
-    return um_vfs_whole_end(&w, st, NULL);
-}
-
 um_status um_vfs_write_new(um_vfs *v, const char *path, const void *p, size_t n, bool *existed)
 {
     um_vfs_whole w;

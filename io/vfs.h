@@ -40,12 +40,6 @@ um_status um_vfs_sync_dir(um_vfs *v, const char *path);
 uint64_t um_vfs_unique(void);
 /* Writes `path`.<unique>.tmp, syncs, renames to `path`, syncs the folder; on failure the temporary file is removed. */
 um_status um_vfs_write_whole(um_vfs *v, const char *path, const void *p, size_t n);
-/* The same for a file whose bytes lie in several places. */
-typedef struct um_vfs_part {
-    const void *p;
-    size_t n;
-} um_vfs_part;
-um_status um_vfs_write_parts(um_vfs *v, const char *path, const um_vfs_part *part, int n_parts);
 /* The same, unless something is called `path` already or comes to be while this goes on: then *existed is true and that stays. */
 um_status um_vfs_write_new(um_vfs *v, const char *path, const void *p, size_t n, bool *existed);
 /* The same in parts: begin, any number of um_vfs_write to w->file, end. */

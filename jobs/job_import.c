@@ -3,14 +3,16 @@
 #include "io/weights.h"
 #include "jobs/job.h"
 #include "src/core/log.h"
+#include "src/nn/init.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct import_options {
     const char *output, *arch;
-    int64_t size;
+    int64_t size, seed;
 } import_options;
 
 static const um_opt options[] = {
@@ -20,6 +22,7 @@ static const um_opt options[] = {
      .help = "classifier: b0 to b7 or w<width>d<depth>; without it the shapes tell which of b0 to b7 it is, with it they must be its own"},
     {"size", 0, UM_OPT_INT, offsetof(import_options, size), NULL, "PX", 32, 2048,
      .help = "classifier: side of the pictures it is shown (default: 380, for every architecture)"},
+    {"seed", 0, UM_OPT_INT, offsetof(import_options, seed), "1", "N", 0, 9e15, .help = "random: which weights are drawn"},
     {NULL},
 };
 
@@ -28,7 +31,7 @@ static um_status import_mtcnn(um_job_context *ctx, const import_options *o)
     um_mtcnn_weights w = {0};
     char sha[65];
     um_status st;
-    if (o->arch != NULL || o->size != 0) return UM_FAIL(UM_USAGE, "--arch and --size are for import classifier");
+    if (o->arch != NULL || o->size != 0) return UM_FAIL(UM_USAGE, "--arch and --size are for classifiers");
     const char *const *sources = ctx->operands.text + 1;
     UM_GOTO(st, um_weights_import_mtcnn(ctx->vfs, sources, ctx->operands.n - 1, &w, sha), "cannot import the detector from %s",
             um_quote(sources[0]));
@@ -71,17 +74,46 @@ done:
     return st;
 }
 
+/* Weights that nobody trained: the machinery can be tried before there are others. */
+static um_status import_random(um_job_context *ctx, const import_options *o)
+{
+    um_status st;
+    um_graph *g = NULL;
+    um_model m = {.size_px = o->size != 0 ? (int)o->size : 380, .has_head = true, .source_sha256 = ""};
+    if (ctx->operands.n != 1) return UM_FAIL(UM_USAGE, "import random reads no file");
+    UM_PASS(um_efficientnet_parse(o->arch != NULL ? o->arch : "b0", &m.net));
+    UM_PASS(um_efficientnet_graph(&m.net, m.size_px, true, 0, 0, &g));
+    memcpy(m.mean, um_imagenet_mean, sizeof m.mean);
+    memcpy(m.std, um_imagenet_std, sizeof m.std);
+    m.param_count = g->param_count;
+    m.params = malloc((size_t)m.param_count * sizeof *m.params);
+    if (m.params == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %" PRId64 " parameters", m.param_count));
+    um_graph_init(g, (uint64_t)o->seed, m.params);
+    snprintf(m.source, sizeof m.source, "random:%" PRId64, o->seed);
+    um_model_seal(&m);
+    UM_GOTO_PASS(st, um_model_write(ctx->vfs, o->output, &m));
+    um_log(UM_LOG_WARN, "%s: EfficientNet-%s for %d px with random weights (seed %" PRId64 "), to try the machinery: its scores mean nothing",
+           um_quote(o->output), m.net.name, m.size_px, o->seed);
+done:
+    um_model_release(&m);
+    um_graph_free(g);
+    return st;
+}
+
 static um_status run(um_job_context *ctx, void *values)
 {
     const char *what = ctx->operands.text[0];
+    if (strcmp(what, "random") != 0 && ctx->operands.n < 2) return UM_FAIL(UM_USAGE, "import %s: what to import is missing", um_quote(what));
     if (strcmp(what, "mtcnn") == 0) return import_mtcnn(ctx, values);
     if (strcmp(what, "classifier") == 0) return import_classifier(ctx, values);
-    return UM_FAIL(UM_USAGE, "cannot import %s; what can be imported: mtcnn, classifier", um_quote(what));
+    if (strcmp(what, "random") == 0) return import_random(ctx, values);
+    return UM_FAIL(UM_USAGE, "cannot import %s; what can be imported: mtcnn, classifier, random", um_quote(what));
 }
 
 const um_job um_job_import = {
     .name = "import",
-    .usage = "import mtcnn SOURCE... -o mtcnn.h5 | unmask import classifier FILE -o model.h5 [--arch b7] [--size 380]",
+    .usage = "import mtcnn SOURCE... -o mtcnn.h5 | unmask import classifier FILE -o model.h5 [--arch b7] [--size 380] | unmask import random -o model.h5 "
+             "[--arch b0] [--size 380] [--seed 1]",
     .summary = "turn published weights into a file of ours",
     .details = "mtcnn: SOURCE is the wheel of facenet-pytorch (pip download --no-deps facenet-pytorch), a folder that holds pnet.pt, "
                "rnet.pt and onet.pt, or these three files.\n"
@@ -93,10 +125,11 @@ const um_job um_job_import = {
                "bf16 or f64. timm's own have no head that tells real from fake and become an encoder, to train from. Missing, extra "
                "and misshapen tensors are refused by name;\n"
                "classifier.* and num_batches_tracked are known and left out. Put model.h5 in $UNMASK_HOME, or name it with -m.\n"
+               "random: weights drawn at random, to try the machinery before there are trained ones; scores then mean nothing.\n"
                "The files are parsed by readers that know tensors only: nothing in them is executed.\n",
     .options = options,
     .options_size = sizeof(import_options),
-    .min_operands = 2,
+    .min_operands = 1,
     .max_operands = 4,
     .run = run,
 };

@@ -1,67 +1,61 @@
 #include "src/core/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_THREADS = 4096, CACHE_LINE_BYTES = 64 };
+enum { MAX_THREADS = 1024 };
 
 typedef struct worker {
     um_pool *pool;
-    pthread_t id;
-    int thread;
+    pthread_t thread;
+    int index;
 } worker;
 
-/* The loop's fields are written under the lock before its generation is published under it, and read by a worker only after it has seen
- * that generation under it: so they need no more care. Items are drawn without the lock. */
 struct um_pool {
-    int n_threads; /* with the caller */
-    int n_started; /* workers that exist */
-    worker *worker;
+    int n_threads;
+    worker *worker; /* [n_threads - 1], indices 1.. */
+    int n_started;
     pthread_mutex_t lock;
     pthread_cond_t begin, end;
-    uint64_t generation; /* of the loop that runs; workers remember the last one they took part in */
-    int n_busy;          /* workers that have not finished the loop */
+    /* under lock */
+    int64_t next, n;    /* items of the loop: handed out, in all */
+    int busy;           /* workers that have not left the loop yet */
+    unsigned loop;      /* counts loops: a worker joins each once */
     bool quit;
     um_pool_body *body;
     void *user;
-    /* The lowest item that failed; written under the lock. */
+    int64_t failed;     /* lowest item that failed, -1: none */
     um_status status;
-    char text[UM_ERR_LINES * UM_ERR_LINE_BYTES + 64];
-    char file[96];
-    int line;
-    _Alignas(CACHE_LINE_BYTES) _Atomic int64_t next; /* item to draw; on a line of its own: every thread writes it */
-    _Alignas(CACHE_LINE_BYTES) _Atomic int64_t limit; /* no item from here on begins: n, or the lowest item that failed */
+    char *text;         /* its error chain */
 };
 
-static void record_failure(um_pool *p, int64_t item, um_status st)
+int um_processors(void)
 {
-    pthread_mutex_lock(&p->lock);
-    if (item < atomic_load_explicit(&p->limit, memory_order_relaxed)) {
-        atomic_store_explicit(&p->limit, item, memory_order_relaxed);
-        p->status = st;
-        snprintf(p->text, sizeof p->text, "%s", um_err_text());
-        snprintf(p->file, sizeof p->file, "%s", um_err_where()); /* "io/vfs.c:31" */
-        char *colon = strrchr(p->file, ':');
-        p->line = colon != NULL ? atoi(colon + 1) : 0;
-        if (colon != NULL) *colon = 0;
-    }
-    pthread_mutex_unlock(&p->lock);
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    int n = CPU_COUNT(&set);
+    return n > 0 ? n : 1;
 }
 
-/* Items are drawn in ascending order, so when item i fails every lower one has begun already and is finished: whichever thread is faster, the lowest failure is the same. */
+/* Takes items until there are none or one has failed. Called and left with the lock held. */
 static void work(um_pool *p, int thread)
 {
-    for (;;) {
-        int64_t item = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (item >= atomic_load_explicit(&p->limit, memory_order_relaxed)) return;
+    while (p->next < p->n && p->failed < 0) {
+        int64_t item = p->next++;
+        pthread_mutex_unlock(&p->lock);
         um_status st = p->body(p->user, item, thread);
-        if (st != UM_OK) record_failure(p, item, st);
+        pthread_mutex_lock(&p->lock);
+        if (st != UM_OK && (p->failed < 0 || item < p->failed)) {
+            p->failed = item;
+            p->status = st;
+            free(p->text);
+            p->text = strdup(um_err_text());
+        }
     }
 }
 
@@ -69,16 +63,14 @@ static void *worker_main(void *arg)
 {
     worker *w = arg;
     um_pool *p = w->pool;
-    uint64_t seen = 0;
+    unsigned seen = 0;
     pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (!p->quit && p->generation == seen) pthread_cond_wait(&p->begin, &p->lock);
+        while (p->loop == seen && !p->quit) pthread_cond_wait(&p->begin, &p->lock);
         if (p->quit) break;
-        seen = p->generation;
-        pthread_mutex_unlock(&p->lock);
-        work(p, w->thread);
-        pthread_mutex_lock(&p->lock);
-        if (--p->n_busy == 0) pthread_cond_signal(&p->end);
+        seen = p->loop;
+        work(p, w->index);
+        if (--p->busy == 0) pthread_cond_signal(&p->end);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -87,35 +79,31 @@ static void *worker_main(void *arg)
 um_status um_pool_new(int n_threads, um_pool **out)
 {
     *out = NULL;
-    if (n_threads < 1 || n_threads > MAX_THREADS) return UM_FAIL(UM_INTERNAL, "a pool of %d threads", n_threads);
-    um_pool *p = NULL;
-    if (posix_memalign((void **)&p, CACHE_LINE_BYTES, sizeof *p) != 0) return UM_FAIL(UM_NO_MEMORY, "no memory for %d threads", n_threads);
-    memset(p, 0, sizeof *p);
+    if (n_threads < 1 || n_threads > MAX_THREADS)
+        return UM_FAIL(UM_USAGE, "%d threads: 1 to %d are possible", n_threads, MAX_THREADS);
+    um_pool *p = calloc(1, sizeof *p);
+    if (p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for threads");
     p->n_threads = n_threads;
+    p->failed = -1;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->begin, NULL);
     pthread_cond_init(&p->end, NULL);
-    p->worker = calloc((size_t)n_threads, sizeof *p->worker);
-    if (p->worker == NULL) {
-        um_pool_free(p);
-        return UM_FAIL(UM_NO_MEMORY, "no memory for %d threads", n_threads);
-    }
-    /* A thread inherits the mask of its maker. */
-    sigset_t all, old;
+    um_status st = UM_OK;
+    sigset_t all, before;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int err = 0;
-    for (int i = 1; i < n_threads && err == 0; i++) {
-        worker *w = &p->worker[p->n_started];
-        w->pool = p;
-        w->thread = i;
-        err = pthread_create(&w->id, NULL, worker_main, w);
-        if (err == 0) p->n_started++;
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* new threads inherit it */
+    p->worker = calloc((size_t)n_threads, sizeof *p->worker);
+    if (p->worker == NULL) st = UM_FAIL(UM_NO_MEMORY, "no memory for threads");
+    for (int i = 0; st == UM_OK && i < n_threads - 1; i++) {
+        p->worker[i] = (worker){.pool = p, .index = i + 1};
+        int e = pthread_create(&p->worker[i].thread, NULL, worker_main, &p->worker[i]);
+        if (e != 0) st = UM_FAIL(UM_NO_MEMORY, "cannot start thread %d of %d: %s", i + 1, n_threads, strerror(e));
+        else p->n_started++;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (err != 0) {
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (st != UM_OK) {
         um_pool_free(p);
-        return UM_FAIL(UM_INTERNAL, "cannot start %d threads: %s", n_threads, strerror(err));
+        return st;
     }
     *out = p;
     return UM_OK;
@@ -128,57 +116,41 @@ void um_pool_free(um_pool *p)
     p->quit = true;
     pthread_cond_broadcast(&p->begin);
     pthread_mutex_unlock(&p->lock);
-    for (int i = 0; i < p->n_started; i++) pthread_join(p->worker[i].id, NULL);
-    pthread_cond_destroy(&p->end);
+    for (int i = 0; i < p->n_started; i++) pthread_join(p->worker[i].thread, NULL);
     pthread_cond_destroy(&p->begin);
+    pthread_cond_destroy(&p->end);
     pthread_mutex_destroy(&p->lock);
     free(p->worker);
+    free(p->text);
     free(p);
 }
 
-int um_pool_threads(const um_pool *p) { return p != NULL ? p->n_threads : 1; }
+int um_pool_threads(const um_pool *p) { return p == NULL ? 1 : p->n_threads; }
 
 um_status um_pool_run(um_pool *p, int64_t n, um_pool_body *body, void *user)
 {
-    if (n <= 0) return UM_OK;
-    if (p == NULL || p->n_started == 0 || n == 1) { /* nobody to wake */
+    if (p == NULL || p->n_threads == 1 || n == 1) {
         for (int64_t i = 0; i < n; i++) UM_PASS(body(user, i, 0));
         return UM_OK;
     }
     pthread_mutex_lock(&p->lock);
+    p->next = 0;
+    p->n = n;
     p->body = body;
     p->user = user;
+    p->failed = -1;
     p->status = UM_OK;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->limit, n, memory_order_relaxed);
-    p->n_busy = p->n_started;
-    p->generation++;
+    p->busy = p->n_started;
+    p->loop++;
     pthread_cond_broadcast(&p->begin);
-    pthread_mutex_unlock(&p->lock);
-
     work(p, 0);
-
-    pthread_mutex_lock(&p->lock);
-    while (p->n_busy > 0) pthread_cond_wait(&p->end, &p->lock);
+    while (p->busy > 0) pthread_cond_wait(&p->end, &p->lock);
     um_status st = p->status;
+    char *text = p->text;
+    p->text = NULL;
     pthread_mutex_unlock(&p->lock);
-    if (st == UM_OK) return UM_OK;
-    /* The chain was another thread's: it comes back as one line, which cuts only very long ones. */
-    return um_err_fail(st, p->file, p->line, "%s", p->text);
-}
-
-int um_processors(void)
-{
-    int n = 1;
-    /* Sets larger than cpu_set_t are asked for until the kernel is content: machines with more than 1024 processors exist. */
-    for (int bits = CPU_SETSIZE; bits <= 1 << 16; bits *= 2) {
-        cpu_set_t *set = CPU_ALLOC((size_t)bits);
-        if (set == NULL) break;
-        size_t bytes = CPU_ALLOC_SIZE((size_t)bits);
-        int ok = sched_getaffinity(0, bytes, set);
-        if (ok == 0) n = CPU_COUNT_S(bytes, set);
-        CPU_FREE(set);
-        if (ok == 0) break;
-    }
-    return n < 1 ? 1 : n;
+    /* The chain is the failing thread's: it becomes one line of the caller's. */
+    if (st != UM_OK) st = UM_FAIL(st, "%s", text != NULL ? text : um_status_text(st));
+    free(text);
+    return st;
 }

@@ -48,8 +48,8 @@ typedef struct um_backend {
     const char *name; /* "ref", "cpu", "cuda" */
     /* Does this machine compute in that precision? */
     bool (*has)(um_dtype precision);
-    /* How many of step[0..n) it does as one kernel, at least 1. The plan offers n so that the output of each but the last is read once: by the next step, as its `in`. What lies between merged steps gets no
-     * memory (value[] is NULL there). */
+    /* How many steps from `step` on (of the n that are offered) it can do as one kernel, at least 1. It looks at the steps alone; the plan merges them only if nobody else reads what they hand to each other
+     * (outputs of all but the last, and means), and else offers fewer. Such values need no memory: a merged kernel writes the last output only. */
     int (*take)(const um_step *step, int n);
     /* A kernel for step[0..n). Errors: UM_NO_MEMORY, UM_INTERNAL (a shape it cannot do). */
     um_status (*kernel_new)(const um_step *step, int n, um_kernel **out);

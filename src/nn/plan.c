@@ -16,13 +16,28 @@ static um_status check_options(const um_graph *g, const um_backend *b, const um_
     return UM_OK;
 }
 
-/* How many steps from i on are a chain: what each but the last writes is read once, by the next, as its input. Only such steps are offered to the backend for merging. */
-static int chain_length(const um_plan *p, int i)
+enum { MERGE_MAX = 8 };
+
+/* Is what the steps i .. i + n - 1 write, except the last one's output, read by them alone? Only such steps may be merged to one kernel. */
+static bool is_closed(const um_plan *p, int i, int n)
 {
-    int n = 1;
-    for (; i < p->n_steps - 1; i++, n++)
-        if (p->value[p->step[i].out].n_readers != 1 || p->step[i + 1].in != p->step[i].out) break;
-    return n;
+    for (int j = i; j < i + n; j++)
+        for (int means = 0; means < 2; means++) {
+            int value = means ? p->step[j].means : p->step[j].out, readers = 0;
+            if (value < 0 || (!means && j == i + n - 1)) continue;
+            for (int r = j + 1; r < i + n; r++)
+                readers += (p->step[r].in == value) + (p->step[r].residual == value) + (p->step[r].gate == value);
+            if (readers != p->value[value].n_readers) return false;
+        }
+    return true;
+}
+
+/* How many steps from i on the backend does as one kernel. */
+static int merged(const um_plan *p, int i)
+{
+    int n = p->n_steps - i < MERGE_MAX ? p->n_steps - i : MERGE_MAX, taken;
+    while ((taken = p->backend->take(&p->step[i], n)) > 1 && taken <= n && !is_closed(p, i, taken)) n = taken - 1;
+    return taken <= n ? taken : 0;
 }
 
 static um_status make_groups(um_plan *p)
@@ -31,9 +46,9 @@ static um_status make_groups(um_plan *p)
     if (p->group == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for a plan of %d steps", p->n_steps);
     for (int i = 0; i < p->n_steps;) {
         um_group *g = &p->group[p->n_groups];
-        int n = chain_length(p, i), taken = p->backend->take(&p->step[i], n);
+        int taken = merged(p, i);
         size_t scratch;
-        if (taken < 1 || taken > n) return UM_FAIL(UM_INTERNAL, "backend %s takes %d of %d steps", p->backend->name, taken, n);
+        if (taken < 1) return UM_FAIL(UM_INTERNAL, "backend %s takes no step, or more than there are, from step %d on", p->backend->name, i);
         UM_TRY(p->backend->kernel_new(&p->step[i], taken, &g->kernel), "cannot make a kernel of step %d for backend %s", i, p->backend->name);
         g->first = i;
         g->n = taken;

@@ -113,24 +113,25 @@ int main(int argc, char **argv)
     if (again > peak) peak = again;
     static const char *kinds[] = {"convert", "conv", "dw", "mean", "pool", "act"};
     double sum[8] = {0}, macs[8] = {0}, total = 0, all_macs = 0;
-    static const char *groups[] = {"expand+dw", "conv", "dw", "se", "project", "other"};
+    static const char *groups[] = {"block", "conv", "dw", "se", "project", "other"};
     for (int i = 0; i < n; i++) {
         const um_step *s = &net.step[units[i].first];
         double m = 0;
         for (int j = 0; j < units[i].n; j++) m += net_macs(s + j);
-        int group = units[i].n >= 2 ? 0 : s->kind == UM_STEP_CONV && s->h == 1 ? 3 : s->gate >= 0 ? 4 : s->kind == UM_STEP_CONV ? 1 : s->kind == UM_STEP_DEPTHWISE ? 2 : 5;
+        int group = units[i].n >= 4 ? 0 : s->kind == UM_STEP_CONV && s->h == 1 ? 3 : s->gate >= 0 ? 4 : s->kind == UM_STEP_CONV ? 1 : s->kind == UM_STEP_DEPTHWISE ? 2 : 5;
         sum[group] += units[i].best;
         macs[group] += m;
         total += units[i].best;
         all_macs += m;
+        const um_step *d = units[i].n == 5 ? s + 1 : s;
         bool seen = false;
         for (int j = 0; j < i && !seen; j++) {
             const um_step *o = &net.step[units[j].first];
-            seen = o->kind == s->kind && o->h == s->h && o->c == s->c && o->k == s->k && o->r == s->r && o->stride == s->stride && units[j].n == units[i].n && s[units[i].n - 1].r == o[units[j].n - 1].r && s[units[i].n - 1].stride == o[units[j].n - 1].stride;
+            seen = o->kind == s->kind && o->h == s->h && o->c == s->c && o->k == s->k && o->r == s->r && o->stride == s->stride && units[j].n == units[i].n && (units[i].n < 5 || (s[1].r == o[1].r && s[1].stride == o[1].stride && s[4].k == o[4].k));
         }
         if (!seen)
-            printf("%-7s%-4s %3dx%-3d %4d -> %4d %dx%d/%d%s  %7.3f ms %6.1f GFLOP/s %5.1f %%\n", kinds[s->kind], units[i].n >= 2 ? "+dw" : "", s->h, s->w, s->c, s[units[i].n - 1].k, s[units[i].n - 1].r,
-                   s[units[i].n - 1].s, s[units[i].n - 1].stride, s->gate >= 0 ? " gate" : "", units[i].best * 1e3, 2e-9 * m / units[i].best, 200e-9 * m / units[i].best / peak);
+            printf("%-7s%-4s %3dx%-3d %4d -> %4d %dx%d/%d%s  %7.3f ms %6.1f GFLOP/s %5.1f %%\n", kinds[s->kind], units[i].n >= 2 ? "+" : "", s->h, s->w, s->c, s[units[i].n - 1].k, d->r,
+                   d->s, d->stride, s->gate >= 0 ? " gate" : "", units[i].best * 1e3, 2e-9 * m / units[i].best, 200e-9 * m / units[i].best / peak);
     }
     for (int i = 0; i < 6; i++) printf("%-10s %8.2f ms %6.1f GFLOP/s\n", groups[i], sum[i] * 1e3, sum[i] > 0 ? 2e-9 * macs[i] / sum[i] : 0);
     printf("%s %s: peak %.1f GFLOP/s; best kernels together %.1f ms, best run %.1f ms: %.1f GFLOP/s, %.1f %% of peak\n", name, type, peak, total * 1e3, best_all * 1e3, 2e-9 * all_macs / best_all,

@@ -19,6 +19,8 @@ videos=$(find "$dir/demo/data" -name '*.mp4' | wc -l)
 pictures=$(find "$dir/demo/pictures" -name '*.png' | wc -l)
 [ "$pictures" -gt 0 ] || fail "no picture to look at"
 [ -f "$dir/demo/store/index.h5" ] || fail "no index.h5"
+[ "$(wc -l <"$dir/demo/scores.csv")" = $((videos + 1)) ] || fail "scores.csv does not have a row for each of $videos videos"
+cut -d, -f2 "$dir/demo/scores.csv" | grep -qE '^(real|fake)$' || fail "no video has a verdict"
 
 # It empties only what it made itself.
 mkdir "$dir/mine"

@@ -12,15 +12,14 @@ typedef struct um_gemm {
     int m, c, k;
     const void *a; /* elements */
     size_t a_stride; /* elements from row to row */
-    /* A may lie in blocks of channels: a_block channels of all rows together, then the next a_block (a_block divides c; a_stride is then usually a_block). 0: not. */
-    int a_block;
-    size_t a_block_stride;
+    size_t a_plane;  /* not 0: A lies in planes of UM_CPU_PLANE channels, this far apart */
     const void *packed; /* gemm_pack */
     const float *gate;  /* (C), or NULL */
     const void *residual; /* numbers laid out as `out`, or NULL */
     void *out;          /* elements, or f32 */
     bool out_f32;
     size_t out_stride;  /* from row to row, in numbers of `out` */
+    size_t out_plane;   /* not 0: `out` lies in planes of UM_CPU_PLANE outputs, this far apart */
     int line;           /* after so many rows `out` starts a new line, line_stride after the last: rows of a padded map. 0: never */
     size_t line_stride;
     int k_first, k_end; /* only these outputs (both multiples of UM_CPU_BLOCK, or k_end = k); `out` points at k_first. 0, 0: all */
@@ -28,21 +27,24 @@ typedef struct um_gemm {
     const float *slope; /* (K) for PReLU */
 } um_gemm;
 
-/* Rows of a map that stands between columns of zeros. */
+/* Lines of one plane of a map that stands between columns of zeros. */
 typedef struct um_dw {
-    const float *in; /* the first number under the filter of output (0, 0) */
-    size_t in_row, in_col; /* f32 from row to row, pixel to pixel; UM_CPU_OVERRUN pixels past the last that a row needs are readable */
-    const float *packed; /* dw_pack, at the first channel */
-    int rows, q, n_channels; /* outputs; channels <= UM_CPU_BLOCK */
+    const float *in; /* (lines, columns, UM_CPU_PLANE), at the first number under the filter of output (0, 0); UM_CPU_OVERRUN columns past the last that a line needs are readable */
+    size_t in_row;   /* f32 from line to line */
+    const float *packed; /* dw_pack, at the plane */
+    int rows, q, n_channels; /* outputs; channels <= UM_CPU_PLANE are written */
     int r, s, stride;
     um_act act;
     void *out; /* elements */
     size_t out_row, out_col;
-    float *sum; /* (n_channels rounded up to 16): the sum of each row is added, row after row; or NULL */
+    float *sum; /* (UM_CPU_PLANE): the sum of each row is added, row after row; or NULL */
 } um_dw;
 
+/* Inside of kernels maps lie in planes of 16 channels, (C/16, pixels, 16): each plane is read and written from one end to the other, which caches and their prefetching are made for; in (pixels, C) a few
+ * channels of all pixels are as many pages. */
 enum {
-    UM_CPU_BLOCK = 48,   /* channels that the fused kernels carry together: three registers of AVX-512, and a divisor of every expanded width */
+    UM_CPU_PLANE = 16,
+    UM_CPU_BLOCK = 48,   /* channels that a convolution hands to the depthwise step behind it together: a panel of AVX-512 */
     UM_CPU_OVERRUN = 26, /* (12 - 1) * 2 + 4: pixels that a depthwise tile of 12 outputs may read past those it needs */
 };
 
@@ -50,17 +52,17 @@ typedef struct um_cpu_kernels {
     const char *name;
     um_dtype elem;
     int vl;
-    /* (K,C) f32 and bias (K) to the kernel's order; the bytes needed. */
+    /* (K, c_weight) f32 and bias (K) to the kernel's order, with zeros up to c; the bytes needed. */
     size_t (*gemm_bytes)(int c, int k);
-    void (*gemm_pack)(int c, int k, const float *weight, const float *bias, void *packed);
+    void (*gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, void *packed);
     size_t (*gemm_scratch)(int m, int c, int k);
     void (*gemm)(const um_gemm *g, void *scratch);
-    /* (R,S,C) f32 and bias (C). At channel c, a multiple of 16, the packed weights start c * (R S + 1) floats on. */
+    /* (R,S,C) f32 and bias (C); zeros beyond C, up to whole planes. At channel c, a multiple of UM_CPU_PLANE, the packed weights start c * (R S + 1) floats on. */
     size_t (*dw_bytes)(int c, int r, int s);
     void (*dw_pack)(int c, int r, int s, const float *weight, const float *bias, float *packed);
     void (*dw)(const um_dw *d);
-    /* `pixels` pixels of n elements, in_stride apart, to f32, out_stride apart. */
-    void (*widen)(const void *in, size_t in_stride, int pixels, int n, float *out, size_t out_stride);
+    /* `pixels` pixels of n <= UM_CPU_PLANE elements, in_stride apart, to f32, UM_CPU_PLANE apart; the rest stays. */
+    void (*widen)(const void *in, size_t in_stride, int pixels, int n, float *out);
     /* act(in * gate + residual), (pixels, C); gate (C), residual (as out) or slope may be NULL. */
     void (*act)(const void *in, const float *gate, const void *residual, size_t pixels, int c, um_act act, const float *slope, void *out, bool out_f32);
     void (*mean)(const void *in, int h, int w, int c, float *out);

@@ -1,6 +1,6 @@
 /* depthwise_isa.c: see cpu_kernels.h; compiled once per level.
  *
- * One register of channels at a time: its column of the map's lines is what L1 holds. A tile of PX neighbouring outputs stays in registers; each input is loaded once a filter row
+ * One register of channels at a time. A tile of PX neighbouring outputs stays in registers; each input is loaded once a filter row
  * and serves all outputs whose window it is in.
  */
 #include "src/nn/cpu/elem.h"
@@ -35,7 +35,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
             um_v row_sum = um_v_set(0);
             um_e *out = (um_e *)d->out + (size_t)p * d->out_row + v;
             for (int q = 0; q < d->q; q += PX) {
-                const float *in = d->in + (size_t)(p * stride) * d->in_row + (size_t)(q * stride) * d->in_col + v;
+                const float *in = d->in + (size_t)(p * stride) * d->in_row + (size_t)(q * stride) * (size_t)UM_CPU_PLANE + v;
                 um_v acc[PX];
                 UM_UNROLL
                 for (int i = 0; i < PX; i++) acc[i] = um_v_load(w);
@@ -51,7 +51,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
                         _Pragma("GCC unroll 32")
 #endif
                         for (int x = 0; x < (PX - 1) * stride + S; x++) {
-                            um_v u = um_v_once(um_v_load(line + (size_t)x * d->in_col));
+                            um_v u = um_v_once(um_v_load(line + (size_t)x * (size_t)UM_CPU_PLANE));
                             UM_UNROLL
                             for (int i = 0; i < PX; i++) {
                                 int s = x - i * stride;
@@ -62,7 +62,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
                         for (int s = 0; s < S; s++) {
                             um_v tap = um_v_load(wr + s * UM_VL);
                             UM_UNROLL
-                            for (int i = 0; i < PX; i++) acc[i] = um_v_fma(um_v_load(line + (size_t)(i * stride + s) * d->in_col), tap, acc[i]);
+                            for (int i = 0; i < PX; i++) acc[i] = um_v_fma(um_v_load(line + (size_t)(i * stride + s) * (size_t)UM_CPU_PLANE), tap, acc[i]);
                         }
                 }
                 float tile[PX * UM_VL] __attribute__((aligned(64)));
@@ -103,10 +103,10 @@ static void dw_plain(const um_dw *d)
         for (int p = 0; p < d->rows; p++) {
             um_v row_sum = um_v_set(0);
             for (int q = 0; q < d->q; q++) {
-                const float *in = d->in + (size_t)(p * d->stride) * d->in_row + (size_t)(q * d->stride) * d->in_col + v;
+                const float *in = d->in + (size_t)(p * d->stride) * d->in_row + (size_t)(q * d->stride) * (size_t)UM_CPU_PLANE + v;
                 um_v acc = um_v_load(w);
                 for (int t = 0; t < d->r * d->s; t++)
-                    acc = um_v_fma(um_v_load(in + (size_t)(t / d->s) * d->in_row + (size_t)(t % d->s) * d->in_col), um_v_load(w + (t + 1) * UM_VL), acc);
+                    acc = um_v_fma(um_v_load(in + (size_t)(t / d->s) * d->in_row + (size_t)(t % d->s) * (size_t)UM_CPU_PLANE), um_v_load(w + (t + 1) * UM_VL), acc);
                 um_v_act(&acc, 1, d->act, NULL);
                 row_sum = um_v_add(row_sum, acc);
                 um_e *out = (um_e *)d->out + (size_t)p * d->out_row + (size_t)q * d->out_col + v;

@@ -123,7 +123,7 @@ UM_INLINE void um_v_act(um_v *v, const int n, um_act act, const float *slope)
 /* ---- the level's functions (um_cpu_kernels) ---- */
 
 size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k);
-void UM_ISA(um_cpu_gemm_pack)(int c, int k, const float *weight, const float *bias, void *packed);
+void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, void *packed);
 size_t UM_ISA(um_cpu_gemm_scratch)(int m, int c, int k);
 void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch);
 size_t UM_ISA(um_cpu_dw_bytes)(int c, int r, int s);

@@ -35,7 +35,7 @@ static size_t panel_bytes(int c, int n_vectors) { return (size_t)n_vectors * UM_
 
 size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k) { return panel_bytes(c, vectors_of(k)); }
 
-void UM_ISA(um_cpu_gemm_pack)(int c, int k, const float *weight, const float *bias, void *packed)
+void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, void *packed)
 {
     unsigned char *at = packed;
     for (int v = 0, n = vectors_of(k), nv; v < n; v += nv) {
@@ -47,7 +47,7 @@ void UM_ISA(um_cpu_gemm_pack)(int c, int k, const float *weight, const float *bi
             int o = v * UM_VL + j;
             b[j] = o < k ? bias[o] : 0;
             for (int i = 0; i < even_of(c); i++) {
-                float value = o < k && i < c ? weight[(size_t)o * (size_t)c + (size_t)i] : 0;
+                float value = o < k && i < c_weight ? weight[(size_t)o * (size_t)c_weight + (size_t)i] : 0;
                 size_t to = ((size_t)(i / PAIR) * (size_t)width + (size_t)j) * PAIR + (size_t)(i % PAIR);
 #if defined(UM_ISA_avx512_bf16)
                 w[to] = um_bf16_from_f32(value);
@@ -137,6 +137,9 @@ UM_INLINE size_t out_at(const um_gemm *g, int i)
     return (size_t)(i / g->line) * g->line_stride + (size_t)(i % g->line) * g->out_stride;
 }
 
+/* And its k-th number behind that. */
+UM_INLINE size_t column_at(const um_gemm *g, int k) { return g->out_plane == 0 ? (size_t)k : (size_t)(k / UM_CPU_PLANE) * g->out_plane + (size_t)(k % UM_CPU_PLANE); }
+
 UM_INLINE um_v load_out(const um_gemm *g, const void *p, size_t at) { return g->out_f32 ? um_v_load((const float *)p + at) : um_e_load((const um_e *)p + at); }
 
 UM_INLINE void store_out(const um_gemm *g, size_t at, um_v v, int n)
@@ -154,7 +157,9 @@ UM_INLINE void store_out(const um_gemm *g, size_t at, um_v v, int n)
 UM_INLINE void finish_rows(const um_gemm *g, const float *sums, int rows, int i, int k, const int nv, const um_act act)
 {
     int left = g->k - k;
-    size_t at = out_at(g, i) + (size_t)(k - g->k_first);
+    size_t at = out_at(g, i), col[3];
+    UM_UNROLL
+    for (int j = 0; j < nv; j++) col[j] = column_at(g, k - g->k_first + j * UM_VL);
     int in_line = g->line == 0 ? 0 : i % g->line;
     for (int r = 0; r < rows; r++, sums += nv * UM_VL) {
         um_v v[3];
@@ -162,10 +167,10 @@ UM_INLINE void finish_rows(const um_gemm *g, const float *sums, int rows, int i,
         for (int j = 0; j < nv; j++) v[j] = um_v_load(sums + j * UM_VL);
         if (g->residual != NULL)
             UM_UNROLL
-            for (int j = 0; j < nv; j++) v[j] = um_v_add(v[j], load_out(g, g->residual, at + (size_t)(j * UM_VL)));
+            for (int j = 0; j < nv; j++) v[j] = um_v_add(v[j], load_out(g, g->residual, at + col[j]));
         um_v_act(v, nv, act, act == UM_ACT_PRELU ? g->slope + k : NULL);
         UM_UNROLL
-        for (int j = 0; j < nv; j++) store_out(g, at + (size_t)(j * UM_VL), v[j], left - j * UM_VL);
+        for (int j = 0; j < nv; j++) store_out(g, at + col[j], v[j], left - j * UM_VL);
         at += g->out_stride;
         if (g->line != 0 && ++in_line == g->line) {
             in_line = 0;
@@ -214,7 +219,7 @@ static blocking blocking_of(int m, int c, int n_vectors, int unit)
     return b;
 }
 
-enum { SCALED_BYTES = (CHUNK_MAX + UM_CPU_BLOCK) * PAIR * NV_MAX * UM_VL * (int)sizeof(um_e) };
+enum { SCALED_BYTES = (CHUNK_MAX + UM_CPU_PLANE) * PAIR * NV_MAX * UM_VL * (int)sizeof(um_e) };
 
 size_t UM_ISA(um_cpu_gemm_scratch)(int m, int c, int k)
 {
@@ -256,13 +261,13 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
     float *sums = (float *)(void *)((unsigned char *)scratch + SCALED_BYTES);
     float own[MR * NV_MAX * UM_VL] __attribute__((aligned(64)));
     int v_first = g->k_first / UM_VL, v_end = g->k_end == 0 ? n_vectors : vectors_of(g->k_end);
-    blocking b = blocking_of(g->m, g->c, v_end - v_first, g->a_block == 0 ? PAIR : g->a_block);
+    blocking b = blocking_of(g->m, g->c, v_end - v_first, g->a_plane == 0 ? PAIR : UM_CPU_PLANE);
     for (int m0 = 0; m0 < g->m; m0 += b.rows) {
         int m_end = m0 + b.rows < g->m ? m0 + b.rows : g->m;
         for (int chunk = 0; chunk < b.n_chunks; chunk++) {
             int c0 = chunk * b.chunk, n = even - c0 < b.chunk ? even - c0 : b.chunk;
             bool first = chunk == 0, last = chunk == b.n_chunks - 1;
-            const um_e *a = (const um_e *)g->a + (g->a_block == 0 ? (size_t)c0 : (size_t)(c0 / g->a_block) * g->a_block_stride);
+            const um_e *a = (const um_e *)g->a + (g->a_plane == 0 ? (size_t)c0 : (size_t)(c0 / UM_CPU_PLANE) * g->a_plane);
             for (int v = v_first, nv; v < v_end; v += nv) {
                 nv = panel_of(n_vectors - v);
                 int width = nv * UM_VL;
@@ -284,9 +289,9 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
                     float *mine = b.n_chunks == 1 ? own : part + (size_t)(m - m0) * (size_t)width;
                     tile_args t = {.a = a + (size_t)m * g->a_stride,
                                    .a_stride = g->a_stride,
-                                   .c = g->a_block == 0 ? n : g->a_block,
-                                   .blocks = g->a_block == 0 ? 1 : n / g->a_block,
-                                   .block_stride = g->a_block_stride,
+                                   .c = g->a_plane == 0 ? n : UM_CPU_PLANE,
+                                   .blocks = g->a_plane == 0 ? 1 : n / UM_CPU_PLANE,
+                                   .block_stride = g->a_plane,
                                    .w = w,
                                    .init = first ? bias : mine,
                                    .init_stride = first ? 0 : (size_t)width,

@@ -11,10 +11,10 @@ UM_INLINE float elem_get(um_e e) { return e; }
 UM_INLINE um_e elem_of(float f) { return f; }
 #endif
 
-static void widen(const void *in, size_t in_stride, int pixels, int n, float *out, size_t out_stride)
+static void widen(const void *in, size_t in_stride, int pixels, int n, float *out)
 {
     const um_e *from = in;
-    for (int i = 0; i < pixels; i++, from += in_stride, out += out_stride) {
+    for (int i = 0; i < pixels; i++, from += in_stride, out += UM_CPU_PLANE) {
         int j = 0;
         for (; j + UM_VL <= n; j += UM_VL) um_v_store(out + j, um_e_load(from + j));
         for (; j < n; j++) out[j] = elem_get(from[j]);
