@@ -39,16 +39,6 @@ void um_score_setup_close(um_score_setup *s)
     um_buf_release(&s->fingerprints);
 }
 
-void um_score_row_release(um_score_row *r)
-{
-    for (int i = 0; i < r->n_persons; i++) free(r->person[i].model_score);
-    for (int i = 0; i < r->n_faces; i++) free(r->face[i].score);
-    free(r->person);
-    free(r->face);
-    free(r->model_score);
-    *r = (um_score_row){0};
-}
-
 static um_status failed(um_scorer *s, um_score_row *row, um_status status, const char *message)
 {
     row->status = status;
