@@ -57,7 +57,7 @@ def main():
         want, z = reference.score(path, models, detector)
         singles = [reference.confident((1 / (1 + np.exp(-v))).astype(np.float32)) if len(v) > 1 else None for v in z]
         pairs = [(float(row["score"]), want)]
-        pairs += [(m["score"], s) for m, s in zip(ours[path]["models"], singles) if s is not None]
+        pairs += [(m, s) for m, s in zip(ours[path]["model_scores"], singles) if s is not None]
         differences = [abs(x - y) for x, y in pairs]
         worst = max(worst, *differences)
         ok = max(differences) <= MOST
