@@ -33,13 +33,16 @@ def main():
     print("arch\tsize\tlogits' deviation\tf32 against f64 in PyTorch\t" + "\t".join(f"{p} batch {b}" for p in a.precision.split(",") for b in a.batch.split(",")))
     with tempfile.TemporaryDirectory() as folder:
         params, raw = os.path.join(folder, "params"), os.path.join(folder, "images")
+        pictures = {}
+        for size in map(int, a.sizes.split(",")):
+            pictures[size] = make_checkpoints.faces(a.faces, size, 16) if a.faces else peer.pictures(16, size, a.seed)
         for arch in a.arch.split(","):
             names = "".join(name + "".join(f" {d}" for d in t.shape) + "\n" for name, t in peer.parameters(peer.build(arch)))
             ours = subprocess.run([a.dump, "names", arch, "380"], check=True, capture_output=True, text=True).stdout
             if ours != names:
                 sys.exit(f"{arch}: names or shapes differ from timm's")
-            for size in map(int, a.sizes.split(",")):
-                net, images = make_checkpoints.make(arch, a.seed, size, a.faces)
+            for size, images in pictures.items():
+                net = make_checkpoints.tame(peer.build(arch), a.seed, images)
                 images = np.ascontiguousarray(images[:5])
                 with open(params, "wb") as f:
                     for _, t in peer.parameters(net):
