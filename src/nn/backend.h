@@ -64,3 +64,5 @@ typedef struct um_backend {
 
 extern const um_backend um_backend_ref; /* plain C, every step, the oracle of the tests: src/nn/ref */
 extern const um_backend um_backend_cpu; /* src/nn/cpu */
+/* What `cpu` multiplies in on this machine, for a job to agree on and to freeze: "f32", or "bf16 products" where the processor's own are worth it. In bf16 the two differ in bits, each the same wherever it is used. */
+const char *um_backend_cpu_arithmetic(um_dtype precision);

@@ -1,7 +1,8 @@
 #pragma once
 /* cpu_kernels.h: the arithmetic of the CPU backend, compiled once per instruction-set level (isa.h). Used by src/nn/cpu, its tests and its benches only.
  *
- * "Elements" are the numbers of maps: f32 at the levels base, avx2 and avx512; bfloat16 at the level avx512_bf16. Sums, biases, gates, means and depthwise weights are f32 everywhere.
+ * "Elements" are the numbers that a level computes with: f32 at the levels base, avx2 and avx512, which also store and widen bfloat16; bfloat16 at the level avx512_bf16, whose products are the processor's own.
+ * Sums, biases, gates, means and depthwise weights are f32 everywhere.
  * Each output is one chain of fused multiply-adds: it starts at the bias and runs over r, s, c in this order; then the residual is added, then comes the activation. Vectors hold
  * neighbouring outputs and lanes are never added, so f32 results have the same bits at all three levels. (The bf16 level adds pairs of products, as its instruction does.)
  */
@@ -13,11 +14,12 @@ typedef struct um_gemm {
     const void *a; /* elements */
     size_t a_stride; /* elements from row to row */
     size_t a_plane;  /* not 0: A lies in planes of UM_CPU_PLANE channels, this far apart */
-    const void *packed; /* gemm_pack */
+    const void *packed; /* gemm_pack, of w_type */
+    um_dtype w_type;    /* the level's element type, or bf16 at an f32 level: widened panel by panel */
     const float *gate;  /* (C), or NULL */
     const void *residual; /* numbers laid out as `out`, or NULL */
-    void *out;          /* elements, or f32 */
-    bool out_f32;
+    void *out;          /* of out_type, f32 or bf16 */
+    um_dtype out_type;
     size_t out_stride;  /* from row to row, in numbers of `out` */
     size_t out_plane;   /* not 0: `out` lies in planes of UM_CPU_PLANE outputs, this far apart */
     int line;           /* after so many rows `out` starts a new line, line_stride after the last: rows of a padded map. 0: never */
@@ -35,7 +37,8 @@ typedef struct um_dw {
     int rows, q, n_channels; /* outputs; channels <= UM_CPU_PLANE are written */
     int r, s, stride;
     um_act act;
-    void *out; /* elements */
+    void *out; /* of out_type */
+    um_dtype out_type;
     size_t out_row, out_col;
     float *sum; /* (UM_CPU_PLANE): the sum of each row is added, row after row; or NULL */
 } um_dw;
@@ -53,8 +56,8 @@ typedef struct um_cpu_kernels {
     um_dtype elem;
     int vl;
     /* (K, c_weight) f32 and bias (K) to the kernel's order, with zeros up to c; the bytes needed. */
-    size_t (*gemm_bytes)(int c, int k);
-    void (*gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, void *packed);
+    size_t (*gemm_bytes)(int c, int k, um_dtype w_type);
+    void (*gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, um_dtype w_type, void *packed);
     size_t (*gemm_scratch)(int m, int c, int k);
     void (*gemm)(const um_gemm *g, void *scratch);
     /* (R,S,C) f32 and bias (C); zeros beyond C, up to whole planes. At channel c, a multiple of UM_CPU_PLANE, the packed weights start c * (R S + 1) floats on. */
@@ -64,11 +67,14 @@ typedef struct um_cpu_kernels {
     /* `pixels` pixels of n <= UM_CPU_PLANE elements, in_stride apart, to f32, UM_CPU_PLANE apart; the rest stays. */
     void (*widen)(const void *in, size_t in_stride, int pixels, int n, float *out);
     /* act(in * gate + residual), (pixels, C); gate (C), residual (as out) or slope may be NULL. */
-    void (*act)(const void *in, const float *gate, const void *residual, size_t pixels, int c, um_act act, const float *slope, void *out, bool out_f32);
+    void (*act)(const void *in, const float *gate, const void *residual, size_t pixels, int c, um_act act, const float *slope, void *out, um_dtype out_type);
     void (*mean)(const void *in, int h, int w, int c, float *out);
     void (*max_pool)(const void *in, int h, int w, int c, int r, int s, int stride, void *out, int p, int q);
     /* table: (256,3) f32. */
     void (*convert)(const uint8_t *in, size_t pixels, int c, const float *table, void *out);
+    /* n numbers from one type to the other. */
+    void (*to_f32)(const uint16_t *in, size_t n, float *out);
+    void (*to_bf16)(const float *in, size_t n, uint16_t *out);
 } um_cpu_kernels;
 
 extern const um_cpu_kernels um_cpu_kernels_base, um_cpu_kernels_avx2, um_cpu_kernels_avx512, um_cpu_kernels_avx512_bf16;

@@ -33,7 +33,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
         um_v total = d->sum == NULL ? um_v_set(0) : um_v_load(d->sum + v);
         for (int p = 0; p < d->rows; p++) {
             um_v row_sum = um_v_set(0);
-            um_e *out = (um_e *)d->out + (size_t)p * d->out_row + v;
+            size_t out = (size_t)p * d->out_row + (size_t)v;
             for (int q = 0; q < d->q; q += PX) {
                 const float *in = d->in + (size_t)(p * stride) * d->in_row + (size_t)(q * stride) * (size_t)UM_CPU_PLANE + v;
                 um_v acc[PX];
@@ -78,8 +78,7 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
                     for (int j = 0; j < 3; j++, out += d->out_col) {
                         if (i + j >= valid) break;
                         row_sum = um_v_add(row_sum, y[j]);
-                        if (n >= UM_VL) um_e_store(out, y[j]);
-                        else um_e_store_part(out, y[j], n);
+                        um_any_store(d->out_type, d->out, out, y[j], n);
                     }
                 }
             }
@@ -109,9 +108,7 @@ static void dw_plain(const um_dw *d)
                     acc = um_v_fma(um_v_load(in + (size_t)(t / d->s) * d->in_row + (size_t)(t % d->s) * (size_t)UM_CPU_PLANE), um_v_load(w + (t + 1) * UM_VL), acc);
                 um_v_act(&acc, 1, d->act, NULL);
                 row_sum = um_v_add(row_sum, acc);
-                um_e *out = (um_e *)d->out + (size_t)p * d->out_row + (size_t)q * d->out_col + v;
-                if (d->n_channels - v >= UM_VL) um_e_store(out, acc);
-                else um_e_store_part(out, acc, d->n_channels - v);
+                um_any_store(d->out_type, d->out, (size_t)p * d->out_row + (size_t)q * d->out_col + (size_t)v, acc, d->n_channels - v);
             }
             total = um_v_add(total, row_sum);
         }

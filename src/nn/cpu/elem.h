@@ -67,17 +67,60 @@ UM_INLINE void um_v_store_part(float *p, um_v v, int n)
 }
 #endif
 
+/* ---- bfloat16 in memory (um_bf16_from_f32 in the lanes) ---- */
+
+#if defined(UM_ISA_avx512)
+UM_INLINE um_v um_h_load(const uint16_t *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16)); }
+UM_INLINE __m256i um_h_of(um_v v)
+{
+    __m512i u = _mm512_castps_si512(v), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i h = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+    h = _mm512_mask_or_epi32(h, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), _mm512_srli_epi32(u, 16), _mm512_set1_epi32(0x40));
+    return _mm512_cvtepi32_epi16(h);
+}
+UM_INLINE void um_h_store(uint16_t *p, um_v v) { _mm256_storeu_si256((__m256i *)(void *)p, um_h_of(v)); }
+UM_INLINE void um_h_store_part(uint16_t *p, um_v v, int n) { _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), um_h_of(v)); }
+#else
+UM_INLINE um_v um_h_load(const uint16_t *p)
+{
+    float t[UM_VL];
+    for (int i = 0; i < UM_VL; i++) t[i] = um_bf16_to_f32(p[i]);
+    return um_v_load(t);
+}
+UM_INLINE void um_h_store_part(uint16_t *p, um_v v, int n)
+{
+    float t[UM_VL];
+    um_v_store(t, v);
+    for (int i = 0; i < n; i++) p[i] = um_bf16_from_f32(t[i]);
+}
+UM_INLINE void um_h_store(uint16_t *p, um_v v) { um_h_store_part(p, v, UM_VL); }
+#endif
+
+/* Number `at` of an array of f32 or bf16, and the UM_VL - 1 behind it. */
+UM_INLINE um_v um_any_load(um_dtype type, const void *p, size_t at) { return type == UM_F32 ? um_v_load((const float *)p + at) : um_h_load((const uint16_t *)p + at); }
+/* Of v the first n lanes, or all if there are fewer. */
+UM_INLINE void um_any_store(um_dtype type, void *p, size_t at, um_v v, int n)
+{
+    if (type == UM_F32) {
+        if (n >= UM_VL) um_v_store((float *)p + at, v);
+        else um_v_store_part((float *)p + at, v, n);
+    } else {
+        if (n >= UM_VL) um_h_store((uint16_t *)p + at, v);
+        else um_h_store_part((uint16_t *)p + at, v, n);
+    }
+}
+
 /* ---- elements ---- */
 
 #if defined(UM_ISA_avx512_bf16)
 typedef uint16_t um_e;
-UM_INLINE um_v um_e_load(const um_e *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16)); }
-UM_INLINE void um_e_store(um_e *p, um_v v) { _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v)); }
-UM_INLINE void um_e_store_part(um_e *p, um_v v, int n) { _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)_mm512_cvtneps_pbh(v)); }
+#define UM_ELEM UM_BF16
+UM_INLINE um_v um_e_load(const um_e *p) { return um_h_load(p); }
+UM_INLINE void um_e_store_part(um_e *p, um_v v, int n) { um_h_store_part(p, v, n); }
 #else
 typedef float um_e;
+#define UM_ELEM UM_F32
 UM_INLINE um_v um_e_load(const um_e *p) { return um_v_load(p); }
-UM_INLINE void um_e_store(um_e *p, um_v v) { um_v_store(p, v); }
 UM_INLINE void um_e_store_part(um_e *p, um_v v, int n) { um_v_store_part(p, v, n); }
 #endif
 
@@ -122,8 +165,8 @@ UM_INLINE void um_v_act(um_v *v, const int n, um_act act, const float *slope)
 
 /* ---- the level's functions (um_cpu_kernels) ---- */
 
-size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k);
-void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, void *packed);
+size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k, um_dtype w_type);
+void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, um_dtype w_type, void *packed);
 size_t UM_ISA(um_cpu_gemm_scratch)(int m, int c, int k);
 void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch);
 size_t UM_ISA(um_cpu_dw_bytes)(int c, int r, int s);

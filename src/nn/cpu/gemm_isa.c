@@ -30,33 +30,30 @@ static int vectors_of(int k) { return (k + UM_VL - 1) / UM_VL; }
 static int even_of(int c) { return (c + PAIR - 1) / PAIR * PAIR; }
 /* Registers of the next panel when `left` remain: never one alone where two and two do. */
 static int panel_of(int left) { return left == NV_MAX + 1 && NV_MAX == 3 ? 2 : left < NV_MAX ? left : NV_MAX; }
-/* Bytes of a panel `n_vectors` wide: f32 biases and elements. */
-static size_t panel_bytes(int c, int n_vectors) { return (size_t)n_vectors * UM_VL * (sizeof(float) + (size_t)even_of(c) * sizeof(um_e)); }
+/* Bytes of a panel `n_vectors` wide: f32 biases and weights. */
+static size_t panel_bytes(int c, int n_vectors, um_dtype type) { return (size_t)n_vectors * UM_VL * (sizeof(float) + (size_t)even_of(c) * um_dtype_bytes(type)); }
 
-size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k) { return panel_bytes(c, vectors_of(k)); }
+size_t UM_ISA(um_cpu_gemm_bytes)(int c, int k, um_dtype w_type) { return panel_bytes(c, vectors_of(k), w_type); }
 
-void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, void *packed)
+void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, um_dtype w_type, void *packed)
 {
     unsigned char *at = packed;
     for (int v = 0, n = vectors_of(k), nv; v < n; v += nv) {
         nv = panel_of(n - v);
         int width = nv * UM_VL;
         float *b = (float *)(void *)at;
-        um_e *w = (um_e *)(void *)(b + width);
+        void *w = b + width;
         for (int j = 0; j < width; j++) {
             int o = v * UM_VL + j;
             b[j] = o < k ? bias[o] : 0;
             for (int i = 0; i < even_of(c); i++) {
                 float value = o < k && i < c_weight ? weight[(size_t)o * (size_t)c_weight + (size_t)i] : 0;
                 size_t to = ((size_t)(i / PAIR) * (size_t)width + (size_t)j) * PAIR + (size_t)(i % PAIR);
-#if defined(UM_ISA_avx512_bf16)
-                w[to] = um_bf16_from_f32(value);
-#else
-                w[to] = value;
-#endif
+                if (w_type == UM_F32) ((float *)w)[to] = value;
+                else ((uint16_t *)w)[to] = um_bf16_from_f32(value);
             }
         }
-        at += panel_bytes(c, nv);
+        at += panel_bytes(c, nv, w_type);
     }
 }
 
@@ -140,19 +137,6 @@ UM_INLINE size_t out_at(const um_gemm *g, int i)
 /* And its k-th number behind that. */
 UM_INLINE size_t column_at(const um_gemm *g, int k) { return g->out_plane == 0 ? (size_t)k : (size_t)(k / UM_CPU_PLANE) * g->out_plane + (size_t)(k % UM_CPU_PLANE); }
 
-UM_INLINE um_v load_out(const um_gemm *g, const void *p, size_t at) { return g->out_f32 ? um_v_load((const float *)p + at) : um_e_load((const um_e *)p + at); }
-
-UM_INLINE void store_out(const um_gemm *g, size_t at, um_v v, int n)
-{
-    if (g->out_f32) {
-        if (n >= UM_VL) um_v_store((float *)g->out + at, v);
-        else um_v_store_part((float *)g->out + at, v, n);
-    } else {
-        if (n >= UM_VL) um_e_store((um_e *)g->out + at, v);
-        else um_e_store_part((um_e *)g->out + at, v, n);
-    }
-}
-
 /* Residual and activation of `rows` rows of sums of nv registers, whose first is row i and column k of the output. */
 UM_INLINE void finish_rows(const um_gemm *g, const float *sums, int rows, int i, int k, const int nv, const um_act act)
 {
@@ -167,10 +151,10 @@ UM_INLINE void finish_rows(const um_gemm *g, const float *sums, int rows, int i,
         for (int j = 0; j < nv; j++) v[j] = um_v_load(sums + j * UM_VL);
         if (g->residual != NULL)
             UM_UNROLL
-            for (int j = 0; j < nv; j++) v[j] = um_v_add(v[j], load_out(g, g->residual, at + col[j]));
+            for (int j = 0; j < nv; j++) v[j] = um_v_add(v[j], um_any_load(g->out_type, g->residual, at + col[j]));
         um_v_act(v, nv, act, act == UM_ACT_PRELU ? g->slope + k : NULL);
         UM_UNROLL
-        for (int j = 0; j < nv; j++) store_out(g, at + col[j], v[j], left - j * UM_VL);
+        for (int j = 0; j < nv; j++) um_any_store(g->out_type, g->out, at + col[j], v[j], left - j * UM_VL);
         at += g->out_stride;
         if (g->line != 0 && ++in_line == g->line) {
             in_line = 0;
@@ -229,29 +213,17 @@ size_t UM_ISA(um_cpu_gemm_scratch)(int m, int c, int k)
     return SCALED_BYTES + (all < most ? all : most);
 }
 
-/* The rows of a panel of n channels from c times the gate. */
-static void scale(const um_e *w, const float *gate, int n, int width, um_e *out)
+/* The weights of n channels of a panel from `at` on, times the gate if there is one, as elements. */
+static void prepare(const void *w, size_t at, um_dtype type, const float *gate, int n, int width, um_e *out)
 {
+    for (int i = 0; i < n; i += PAIR) {
+        um_v g = um_v_set(gate != NULL ? gate[i] : 1);
 #if defined(UM_ISA_avx512_bf16)
-    for (int i = 0; i < n; i += 2) {
-        /* Lanes hold the pairs: even numbers of the register are channel i, odd ones i + 1. */
-        um_v g = _mm512_castpd_ps(_mm512_set1_pd(0));
-        float pair[2] = {gate[i], gate[i + 1]};
-        double both;
-        memcpy(&both, pair, sizeof both);
-        g = _mm512_castpd_ps(_mm512_set1_pd(both));
-        for (int j = 0; j < width * 2; j += UM_VL) um_e_store(out + j, um_v_mul(um_e_load(w + j), g));
-        w += width * 2;
-        out += width * 2;
-    }
-#else
-    for (int i = 0; i < n; i++) {
-        um_v g = um_v_set(gate[i]);
-        for (int j = 0; j < width; j += UM_VL) um_e_store(out + j, um_v_mul(um_e_load(w + j), g));
-        w += width;
-        out += width;
-    }
+        /* Even lanes are channel i, odd ones i + 1. */
+        if (gate != NULL) g = _mm512_mask_blend_ps(0xaaaa, g, _mm512_set1_ps(gate[i + 1]));
 #endif
+        for (int j = 0; j < width * PAIR; j += UM_VL, at += UM_VL, out += UM_VL) um_any_store(UM_ELEM, out, 0, um_v_mul(um_any_load(type, w, at), g), UM_VL);
+    }
 }
 
 void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
@@ -271,17 +243,16 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch)
             for (int v = v_first, nv; v < v_end; v += nv) {
                 nv = panel_of(n_vectors - v);
                 int width = nv * UM_VL;
-                const float *bias = (const float *)(const void *)((const unsigned char *)g->packed + panel_bytes(g->c, v));
-                const um_e *w = (const um_e *)(const void *)(bias + width) + (size_t)c0 * (size_t)width;
-                if (g->gate != NULL) {
-                    scale(w, g->gate + c0, n, width, scaled);
-                    w = scaled;
-                }
+                const float *bias = (const float *)(const void *)((const unsigned char *)g->packed + panel_bytes(g->c, v, g->w_type));
+                size_t w_bytes = um_dtype_bytes(g->w_type), w_first = (size_t)c0 * (size_t)width;
+                const um_e *w = scaled;
+                if (g->gate != NULL || g->w_type != UM_ELEM) prepare(bias + width, w_first, g->w_type, g->gate == NULL ? NULL : g->gate + c0, n, width, scaled);
+                else w = (const um_e *)(const void *)(bias + width) + w_first;
                 /* The next panel comes from far: its lines are fetched while this one works. */
                 const char *next = NULL;
-                int groups = (n / PAIR + GROUP - 1) / GROUP, n_tiles = (m_end - m0 + MR - 1) / MR, lines = (int)((size_t)n * (size_t)width * sizeof(um_e) / 64), per_group = 0;
-                if (v + nv < n_vectors) next = (const char *)bias + panel_bytes(g->c, nv) + (size_t)c0 * (size_t)width * sizeof(um_e);
-                else if (!last) next = (const char *)g->packed + (size_t)(c0 + b.chunk) * (size_t)width * sizeof(um_e);
+                int groups = (n / PAIR + GROUP - 1) / GROUP, n_tiles = (m_end - m0 + MR - 1) / MR, lines = (int)((size_t)n * (size_t)width * w_bytes / 64), per_group = 0;
+                if (v + nv < n_vectors) next = (const char *)bias + panel_bytes(g->c, nv, g->w_type) + w_first * w_bytes;
+                else if (!last) next = (const char *)g->packed + (size_t)(c0 + b.chunk) * (size_t)width * w_bytes;
                 if (next != NULL) per_group = (lines + groups * n_tiles - 1) / (groups * n_tiles);
                 float *part = sums + (size_t)(v - v_first) * UM_VL * (size_t)b.rows;
                 for (int m = m0; m < m_end; m += MR) {

@@ -2,11 +2,9 @@
 #include "src/nn/cpu/elem.h"
 
 #if defined(UM_ISA_avx512_bf16)
-#define ELEM UM_BF16
 UM_INLINE float elem_get(um_e e) { return um_bf16_to_f32(e); }
 UM_INLINE um_e elem_of(float f) { return um_bf16_from_f32(f); }
 #else
-#define ELEM UM_F32
 UM_INLINE float elem_get(um_e e) { return e; }
 UM_INLINE um_e elem_of(float f) { return f; }
 #endif
@@ -21,7 +19,7 @@ static void widen(const void *in, size_t in_stride, int pixels, int n, float *ou
     }
 }
 
-static void act(const void *in, const float *gate, const void *residual, size_t pixels, int c, um_act kind, const float *slope, void *out, bool out_f32)
+static void act(const void *in, const float *gate, const void *residual, size_t pixels, int c, um_act kind, const float *slope, void *out, um_dtype out_type)
 {
     /* Reads up to a register past the end of a pixel, writes only what is its own. */
     for (size_t i = 0; i < pixels; i++) {
@@ -35,10 +33,9 @@ static void act(const void *in, const float *gate, const void *residual, size_t 
                 memcpy(part, gate + j, (size_t)n * sizeof *part);
                 v = um_v_mul(v, um_v_load(part));
             }
-            if (residual != NULL) v = um_v_add(v, out_f32 ? um_v_load((const float *)residual + at + (size_t)j) : um_e_load((const um_e *)residual + at + (size_t)j));
+            if (residual != NULL) v = um_v_add(v, um_any_load(out_type, residual, at + (size_t)j));
             um_v_act(&v, 1, kind, kind == UM_ACT_PRELU ? slope + j : NULL);
-            if (out_f32) um_v_store_part((float *)out + at + j, v, n);
-            else um_e_store_part((um_e *)out + at + j, v, n);
+            um_any_store(out_type, out, at + (size_t)j, v, n);
         }
     }
 }
@@ -82,9 +79,23 @@ static void convert(const uint8_t *in, size_t pixels, int c, const float *table,
         for (int j = 0; j < c; j++) *y++ = elem_of(table[(size_t)*in++ * 3 + (size_t)j]);
 }
 
+static void to_f32(const uint16_t *in, size_t n, float *out)
+{
+    size_t i = 0;
+    for (; i + UM_VL <= n; i += UM_VL) um_v_store(out + i, um_h_load(in + i));
+    for (; i < n; i++) out[i] = um_bf16_to_f32(in[i]);
+}
+
+static void to_bf16(const float *in, size_t n, uint16_t *out)
+{
+    size_t i = 0;
+    for (; i + UM_VL <= n; i += UM_VL) um_h_store(out + i, um_v_load(in + i));
+    for (; i < n; i++) out[i] = um_bf16_from_f32(in[i]);
+}
+
 const um_cpu_kernels UM_ISA(um_cpu_kernels) = {
     .name = UM_ISA_NAME,
-    .elem = ELEM,
+    .elem = UM_ELEM,
     .vl = UM_VL,
     .gemm_bytes = UM_ISA(um_cpu_gemm_bytes),
     .gemm_pack = UM_ISA(um_cpu_gemm_pack),
@@ -98,4 +109,6 @@ const um_cpu_kernels UM_ISA(um_cpu_kernels) = {
     .mean = mean,
     .max_pool = max_pool,
     .convert = convert,
+    .to_f32 = to_f32,
+    .to_bf16 = to_bf16,
 };
