@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../job/common.sh"
 need_detector
 command -v ffmpeg >/dev/null || skip "no ffmpeg program: scripts/setup installs it"
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$work"
 bash "$here/make_bad_videos.sh" "$work/bad"
 "$UNMASK" import random -o model.h5 --arch b0 --size 64 --seed 1 2>/dev/null
