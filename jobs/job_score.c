@@ -476,7 +476,7 @@ static um_status set_up(score_run *r)
     s->stop = um_stop_flag();
     r->no_score = s->pool == UM_POOL_FACES ? .5 : NAN;
     if (w->rank == 0)
-        um_log(UM_LOG_INFO, "%d models, %s, %s, %s, %d ranks with %d threads each; memory: %.0f MB of weights on each machine, %.0f MB in each rank", s->n_models, r->setup.precision, r->setup.backend,
+        um_log(UM_LOG_INFO, "%d models, %s, %s, %s, %d ranks with %d threads each; memory: %.0f MB of weights on each machine, %.0f MB of activations in each rank", s->n_models, r->setup.precision, r->setup.backend,
                r->setup.isa, w->size, wish.n_threads, (double)r->setup.shared_bytes / 1e6, (double)r->setup.own_bytes / 1e6);
     UM_PASS(um_agree(w, frozen_config(r), "preparing"));
     return same_config(r);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# slurm/preprocess.sbatch without Slurm: a stand-in for unmask and for scontrol. The exit code is passed on, a signal reaches the program,
+# slurm/preprocess.sbatch and score.sbatch without Slurm: a stand-in for unmask and for scontrol. The exit code is passed on, a signal reaches the program,
 # 75 puts the job back in the queue, but only so often.
 set -euo pipefail
 cd "${UNMASK_SOURCE:?}"
@@ -35,6 +35,11 @@ run() { # run EXIT ARGUMENTS...: the exit code in $status
 run 0 "a root" store --max-faces 1
 [ "$status" = 0 ] || fail "exit code $status instead of 0: $(cat "$dir/out")"
 [ "$(cat "$dir/arguments")" = "$(printf '%s\n' preprocess "a root" --store store --max-faces 1)" ] || fail "arguments: $(cat "$dir/arguments")"
+FAKE_EXIT=0 bash slurm/score.sbatch "the scores.csv" "a folder" -m model.h5 >"$dir/out" 2>&1 || fail "score.sbatch: $(cat "$dir/out")"
+[ "$(cat "$dir/arguments")" = "$(printf '%s\n' score "a folder" -m model.h5 -o "the scores.csv")" ] || fail "arguments of score: $(cat "$dir/arguments")"
+# From here on they are the same text.
+tail_of() { sed -n '/^program=/,$p' "slurm/$1.sbatch" | sed '/^"${launch\[@\]}"/d'; }
+[ "$(tail_of preprocess)" = "$(tail_of score)" ] || fail "preprocess.sbatch and score.sbatch launch, signal or requeue in different ways"
 run 65 root store
 [ "$status" = 65 ] || fail "exit code $status instead of 65"
 run 0 root
