@@ -134,6 +134,11 @@ static void check_sheet(void)
     CHECK_INT(left, 0);
     CHECK_INT(right, 0);
     um_image_free(&sheet);
+    CHECK_OK(um_sheet_make((um_image[3]){picture[0], {0}, picture[4]}, (const char *[3]){"", "", ""}, 3, 3, 64, &sheet)); /* one without pixels: its place stays empty */
+    CHECK_INT(count(&sheet, RED), 64 * 64);
+    CHECK_INT(count(&sheet, blue), 64 * 42);
+    CHECK(is(&sheet, sheet.width_px - 38, 38, blue) && is(&sheet, sheet.width_px / 2, 38, (const uint8_t[3]){0, 0, 0}));
+    um_image_free(&sheet);
     CHECK_OK(um_sheet_make(&picture[1], &caption[1], 1, 1, 2, &sheet)); /* a picture so thin that less than a pixel of it would be left */
     CHECK_INT(count(&sheet, RED), 2);
     um_image_free(&sheet);
