@@ -10,7 +10,8 @@
  * One writer per rank, in files of its own; nothing is ever appended to or changed in a sealed file. A unit is acknowledged when the journal record that names its shards is on disk, for all the stages
  * that were written together. Killed before: its shards, if any, are not referenced and count for nothing; the unit is done again and gives the same bytes.
  * A shard that was removed costs its units, nothing else: they count as not done (a warning tells).
- * Two runs on one store at once lose nothing: files have names of their own; a unit done twice counts once, and both copies must agree (UM_DATA names the unit otherwise).
+ * Two runs on one store at once lose nothing: files have names of their own; a unit done twice counts once, and both copies must agree (UM_DATA names the unit otherwise);
+ * only a result that depends on the machine (TIMEOUT, CRASH, OOM) yields to another one, whichever came first.
  *
  * Writing, per rank (Local):
  *     um_store_writer_open(store, rank, &w);

@@ -102,6 +102,7 @@ static um_status read_seal(um_store_journals *j, um_jsontext *t, bool *bad)
     if (have != want) goto done;
     for (int i = 0; i < n; i++) {
         um_store_sealed *s = &found[i];
+        s->record = (int)(j->seals.len / sizeof *found);
         s->first_unit = (int)(j->unit.len / 8);
         for (size_t k = 0; k < n_pairs; k++) {
             if ((pair[2 * k + 1] >> s->shard.stage & 1) == 0) continue;

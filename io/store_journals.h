@@ -5,6 +5,7 @@
 
 typedef struct um_store_sealed { /* one stage of one seal record */
     um_store_shard shard;
+    int record; /* equal for the stages that were sealed together, and for no others */
     int first_unit, n_units; /* in um_store_journals.unit: those that have this stage */
 } um_store_sealed;
 

@@ -9,6 +9,8 @@ typedef struct um_store_loader {
     um_keymap by_video;             /* id -> index in the manifest */
     um_disk_unit *taken[UM_STAGES]; /* [n_units]: whose rows count; unit == 0 in `took`: none yet */
     uint8_t *took;                  /* [n_units]: stages taken */
+    bool disagree; /* two copies of a unit's stage were not equal */
+    um_buf weak;   /* yielding copies, see store_rows.c; filled only when some disagree */
     /* The stages' rows of all taken units; .video is an index in the manifest, an image's .at counts from the start of its shard's file, .reserved is its shard. */
     um_buf rows[UM_STAGES];
 } um_store_loader;

@@ -69,6 +69,7 @@ done:
         um_buf_release(&l.rows[i]);
     }
     free(l.took);
+    um_buf_release(&l.weak);
     if (st == UM_OK) return UM_OK;
     um_store_content_release(c);
     return um_err_note(st, "cannot read the store %s", um_quote(dir));

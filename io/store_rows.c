@@ -25,11 +25,12 @@ static void tables_release(tables *t)
     for (int i = 0; i < UM_SETS; i++) free(t->set[i]);
 }
 
-static um_status tables_read(um_store_files *files, int shard, tables *t)
+/* The first n_sets tables. */
+static um_status tables_read(um_store_files *files, int shard, int n_sets, tables *t)
 {
     const um_store_shard *s = &files->shard[shard];
     *t = (tables){0};
-    for (int i = 0; i < UM_SET_BYTES; i++) {
+    for (int i = 0; i < n_sets; i++) {
         size_t n = (size_t)s->set[i].rows * um_disk_sets[s->stage][i].row_bytes;
         t->set[i] = malloc(n + 1);
         if (t->set[i] == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a table of %zu bytes", n);
@@ -154,13 +155,96 @@ static um_status take_videos(um_store_loader *l, int shard, const tables *t, con
     return UM_OK;
 }
 
-/* One shard: for each of its units the first copy is taken, later ones are compared. */
-static um_status load_shard(um_store_loader *l, int shard, const uint64_t *keys, int n_keys, stage_rows *rows)
+/* ---- copies that yield ---- */
+
+/* A decoder that ran out of processor time or memory, or that crashed, says something of the machine and the moment: done again, or by another run at the same time, the unit may come out well. Such a result is
+ * weak: all stages that were sealed together with it, since what follows from it (a fake without an original, fewer crops) looks like any other result. A weak one yields to copies that are not, where these
+ * hold all of its stages; else what belongs together would be mixed, and the disagreement stays one. Of weak ones alone the first counts. */
+typedef struct weak_copy {
+    int record, unit; /* of the seals; index in the manifest */
+    unsigned stages;
+    bool yields;
+} weak_copy;
+
+static bool of_the_machine(int32_t status) { return status == UM_TIMEOUT || status == UM_CRASH || status == UM_OOM; }
+
+static int order_weak(const void *a, const void *b)
+{
+    const weak_copy *x = a, *y = b;
+    if (x->record != y->record) return x->record < y->record ? -1 : 1;
+    return (x->unit > y->unit) - (x->unit < y->unit);
+}
+
+static weak_copy *find_weak(um_store_loader *l, int record, int unit)
+{
+    weak_copy key = {.record = record, .unit = unit};
+    if (l->weak.len == 0) return NULL;
+    return bsearch(&key, l->weak.data, l->weak.len / sizeof key, sizeof key, order_weak);
+}
+
+/* Appends the shard's units that have a video with such a status. */
+static um_status add_weak(um_store_loader *l, int shard, int record)
+{
+    const um_store_shard *s = &l->c->files->shard[shard];
+    tables t;
+    um_status st = tables_read(l->c->files, shard, UM_SET_TEXT, &t);
+    for (int64_t i = 0; st == UM_OK && i < s->set[UM_SET_UNITS].rows; i++) {
+        const um_disk_unit *u = &t.unit[i];
+        weak_copy w = {.record = record, .unit = um_keymap_get(&l->j.by_key, u->unit)};
+        bool weak = false;
+        for (uint64_t k = u->first_video; w.unit >= 0 && k < (uint64_t)u->first_video + u->n_videos && k < (uint64_t)s->set[UM_SET_VIDEOS].rows; k++)
+            weak = weak || of_the_machine(t.video[k].status);
+        if (weak) st = um_buf_add(&l->weak, &w, sizeof w);
+    }
+    tables_release(&t);
+    return st;
+}
+
+/* Fills l->weak. shard_of: [n] the seals' shards, -1: none. */
+static um_status survey(um_store_loader *l, const um_store_sealed *s, const int *shard_of, size_t n)
+{
+    const uint64_t *keys = (const uint64_t *)(const void *)l->j.unit.data;
+    unsigned *covered = calloc((size_t)l->c->manifest.n_units + 1, sizeof *covered); /* stages of a unit of which there is a copy that does not yield */
+    um_status st = covered == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %d units", l->c->manifest.n_units) : UM_OK;
+    for (size_t i = 0; st == UM_OK && i < n; i++)
+        if (shard_of[i] >= 0) st = add_weak(l, shard_of[i], s[i].record);
+    if (st != UM_OK) goto done;
+    weak_copy *w = (weak_copy *)(void *)l->weak.data;
+    size_t n_weak = l->weak.len / sizeof *w;
+    if (n_weak > 1) qsort(w, n_weak, sizeof *w, order_weak);
+    size_t kept = 0;
+    for (size_t i = 0; i < n_weak; i++) /* two stages of one record may both have named a unit */
+        if (i == 0 || order_weak(&w[i], &w[kept - 1]) != 0) w[kept++] = w[i];
+    n_weak = kept;
+    l->weak.len = kept * sizeof *w;
+    for (size_t i = 0; i < n; i++) {
+        for (int k = 0; shard_of[i] >= 0 && k < s[i].n_units; k++) {
+            int32_t unit = um_keymap_get(&l->j.by_key, keys[s[i].first_unit + k]);
+            weak_copy *found = unit >= 0 ? find_weak(l, s[i].record, unit) : NULL;
+            if (found != NULL)
+                found->stages |= 1u << s[i].shard.stage;
+            else if (unit >= 0)
+                covered[unit] |= 1u << s[i].shard.stage;
+        }
+    }
+    for (size_t i = 0; i < n_weak; i++) { /* in the order of records */
+        w[i].yields = (w[i].stages & ~covered[w[i].unit]) == 0;
+        covered[w[i].unit] |= w[i].stages;
+    }
+done:
+    free(covered);
+    return st;
+}
+
+/* ---- shards ---- */
+
+/* One shard: for each of its units the first copy that does not yield is taken, later ones are compared. */
+static um_status load_shard(um_store_loader *l, int shard, int record, const uint64_t *keys, int n_keys, stage_rows *rows)
 {
     um_store_content *c = l->c;
     um_store_shard *s = &c->files->shard[shard];
     tables t;
-    um_status st = tables_read(c->files, shard, &t);
+    um_status st = tables_read(c->files, shard, UM_SET_BYTES, &t);
     if (st != UM_OK) goto done;
     if (s->set[UM_SET_UNITS].rows != n_keys) {
         st = um_store_damaged(s, "it has other units than its journal says");
@@ -175,10 +259,13 @@ static um_status load_shard(um_store_loader *l, int shard, const uint64_t *keys,
         }
         int32_t unit = um_keymap_get(&l->j.by_key, u->unit);
         if (unit < 0) continue; /* of another manifest: a file has changed, or --limit */
+        const weak_copy *weak = find_weak(l, record, unit);
+        if (weak != NULL && weak->yields) continue;
         um_disk_unit *had = &l->taken[s->stage][unit];
         if ((l->took[unit] >> s->stage & 1) != 0) {
             if (had->crc == u->crc && had->n_rows == u->n_rows && had->n_videos == u->n_videos) continue;
             const um_manifest_unit *mu = &c->manifest.unit[unit];
+            l->disagree = true;
             st = UM_FAIL(UM_DATA, "%s was done twice, and the stage %s found different things: %s is the later one; remove one of the two shards, or start over with --fresh",
                          um_quote(c->manifest.video[c->manifest.unit_video[mu->first]].path), um_stage_name[s->stage], um_quote(s->file));
             goto done;
@@ -194,6 +281,21 @@ done:
     return st;
 }
 
+/* All shards' rows, from nothing: to be called again after it failed. */
+static um_status load_shards(um_store_loader *l, const um_store_sealed *s, const int *shard_of, size_t n, stage_rows *rows)
+{
+    um_store_content *c = l->c;
+    for (int i = 0; i < c->manifest.n_videos; i++)
+        for (int k = 0; k < UM_STAGES; k++) free(rows[i].message[k]);
+    memset(rows, 0, (size_t)c->manifest.n_videos * sizeof *rows);
+    memset(l->took, 0, (size_t)c->manifest.n_units);
+    for (int k = 0; k < UM_STAGES; k++) um_buf_clear(&l->rows[k]);
+    for (int i = 0; i < c->files->n; i++) c->files->shard[i].used = false;
+    for (size_t i = 0; i < n; i++)
+        if (shard_of[i] >= 0) UM_PASS(load_shard(l, shard_of[i], s[i].record, (const uint64_t *)(const void *)l->j.unit.data + s[i].first_unit, s[i].n_units, rows));
+    return UM_OK;
+}
+
 um_status um_store_load_rows(um_store_loader *l)
 {
     um_store_content *c = l->c;
@@ -202,21 +304,30 @@ um_status um_store_load_rows(um_store_loader *l)
     size_t n_seals = l->j.seals.len / sizeof *s;
     /* By place in unit_video, so that a unit's videos are neighbours. */
     stage_rows *rows = calloc(n_videos + 1, sizeof *rows);
+    int *shard_of = malloc((n_seals + 1) * sizeof *shard_of); /* in c->files, -1: without units */
     um_status st = UM_OK;
     l->took = calloc(n_units + 1, 1);
     for (int i = 0; i < UM_STAGES; i++) l->taken[i] = calloc(n_units + 1, sizeof *l->taken[i]);
-    if (rows == NULL || l->took == NULL || l->taken[0] == NULL || l->taken[1] == NULL || l->taken[2] == NULL || l->taken[3] == NULL) {
+    if (rows == NULL || shard_of == NULL || l->took == NULL || l->taken[0] == NULL || l->taken[1] == NULL || l->taken[2] == NULL || l->taken[3] == NULL) {
         st = UM_FAIL(UM_NO_MEMORY, "no memory for %zu videos", n_videos);
         goto done;
     }
     UM_GOTO_PASS(st, um_keymap_init(&l->by_video, n_videos));
     for (int i = 0; i < c->manifest.n_videos; i++) um_keymap_add(&l->by_video, c->manifest.video[i].id, i);
     for (size_t i = 0; i < n_seals; i++) {
+        shard_of[i] = -1;
         if (s[i].n_units == 0) continue;
         UM_GOTO_PASS(st, um_store_files_add(c->files, &s[i].shard));
         s[i].shard.file = NULL;
-        UM_GOTO_PASS(st, load_shard(l, c->files->n - 1, (const uint64_t *)(const void *)l->j.unit.data + s[i].first_unit, s[i].n_units, rows));
+        shard_of[i] = c->files->n - 1;
     }
+    st = load_shards(l, s, shard_of, n_seals, rows);
+    if (st != UM_OK && l->disagree) { /* rare: only now is it worth to look which copies yield */
+        um_err_clear();
+        UM_GOTO_PASS(st, survey(l, s, shard_of, n_seals));
+        st = load_shards(l, s, shard_of, n_seals, rows);
+    }
+    if (st != UM_OK) goto done;
     c->n_shards = c->files->n;
     for (int u = 0; u < c->manifest.n_units; u++) {
         const um_manifest_unit *mu = &c->manifest.unit[u];
@@ -231,5 +342,6 @@ done:
     for (size_t i = 0; rows != NULL && i < n_videos; i++)
         for (int k = 0; k < UM_STAGES; k++) free(rows[i].message[k]);
     free(rows);
+    free(shard_of);
     return st;
 }

@@ -104,11 +104,13 @@ static um_status draw(detect_run *r, const char *path, const um_frame *f)
     for (int i = 0; i < r->faces.n; i++) {
         const um_face *face = &r->faces.face[i];
         char text[16];
-        um_rect box = {(int)face->box[0], (int)face->box[1], (int)face->box[2], (int)face->box[3]};
+        um_rect box = {um_draw_place(face->box[0]), um_draw_place(face->box[1]), um_draw_place(face->box[2]),
+                       um_draw_place(face->box[3])};
         um_draw_rect(&copy, box, GREEN, thick);
         snprintf(text, sizeof text, "%.3f", (double)face->probability);
         um_draw_text(&copy, box.x0, box.y0 - 12, 1, text, GREEN);
-        for (int k = 0; k < 5; k++) um_draw_disc(&copy, (int)face->landmarks[k][0], (int)face->landmarks[k][1], thick, RED);
+        for (int k = 0; k < 5; k++)
+            um_draw_disc(&copy, um_draw_place(face->landmarks[k][0]), um_draw_place(face->landmarks[k][1]), thick, RED);
     }
     um_buf_clear(&r->png);
     um_buf_clear(&r->name);

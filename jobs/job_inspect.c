@@ -180,16 +180,16 @@ static const um_store_entry *original_entry(const um_store_content *c, const um_
 }
 
 /* OUTDIR/<frame>_<face>.png, <frame>_<face>_diff.png, and sheet.png: per face the original's crop (for a fake), the crop with
- * landmarks, the mask. */
+ * landmarks, the mask. What a face lacks leaves its cell empty, so that each column holds one kind. */
 static um_status write_pictures(const um_job_context *ctx, const um_store_content *c, int video, const char *dir)
 {
     static const uint8_t RED[3] = {255, 40, 40};
     um_codec *codec = um_codec_new();
     um_image img = {0}, mask = {0};
     um_image sheet_image[3 * SHEET_ROWS] = {{0}}, sheet = {0};
-    char caption[3 * SHEET_ROWS][48], name[64];
+    char caption[3 * SHEET_ROWS][48] = {{0}}, name[64];
     const char *captions[3 * SHEET_ROWS];
-    int n_sheet = 0, rows = 0, columns = c->manifest.video[video].original >= 0 ? 3 : 1;
+    int rows = 0, columns = c->manifest.video[video].original >= 0 ? 3 : 1;
     int64_t n = 0, first = c->first_entry[video], last = c->first_entry[video + 1],
             every = (last - first + SHEET_ROWS - 1) / SHEET_ROWS;
     um_status st = codec == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for a codec") : um_vfs_mkdir(ctx->vfs, dir);
@@ -198,11 +198,12 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
         const um_store_entry *e = &c->entry[i];
         if (e->image.shard < 0) continue;
         bool on_sheet = rows < SHEET_ROWS && (i - first) % (every > 0 ? every : 1) == 0;
+        int cell = rows * columns; /* of this face's first picture */
         UM_GOTO_PASS(st, load(c, codec, &e->image, 3, &img));
         const um_store_entry *o = original_entry(c, e);
         if (on_sheet && o != NULL && o->image.shard >= 0) {
-            snprintf(caption[n_sheet], sizeof caption[0], "original %" PRId64 "_%d", e->frame, e->face);
-            UM_GOTO_PASS(st, load(c, codec, &o->image, 3, &sheet_image[n_sheet++]));
+            snprintf(caption[cell], sizeof caption[0], "original %" PRId64 "_%d", e->frame, e->face);
+            UM_GOTO_PASS(st, load(c, codec, &o->image, 3, &sheet_image[cell]));
         }
         for (int k = 0; k < 5 && e->has_landmarks != 0; k++)
             um_draw_disc(&img, e->point[k][0], e->point[k][1], 2 + img.width_px / 120, RED);
@@ -210,27 +211,27 @@ static um_status write_pictures(const um_job_context *ctx, const um_store_conten
         UM_GOTO_PASS(st, save(ctx, codec, &img, dir, name));
         n++;
         if (on_sheet) {
-            snprintf(caption[n_sheet], sizeof caption[0], "%s %" PRId64 "_%d p %.3f", o != NULL ? "fake" : "crop", e->frame,
-                     e->face, (double)e->probability);
-            UM_GOTO_PASS(st, um_image_copy(&img, &sheet_image[n_sheet]));
-            n_sheet++;
+            int at = cell + (columns == 3);
+            snprintf(caption[at], sizeof caption[0], "%s %" PRId64 "_%d p %.3f", columns == 3 ? "fake" : "crop", e->frame, e->face,
+                     (double)e->probability);
+            UM_GOTO_PASS(st, um_image_copy(&img, &sheet_image[at]));
         }
         if (e->mask.shard >= 0) {
             UM_GOTO_PASS(st, load(c, codec, &e->mask, 1, &mask));
             snprintf(name, sizeof name, "%" PRId64 "_%d_diff.png", e->frame, e->face);
             UM_GOTO_PASS(st, save(ctx, codec, &mask, dir, name));
             um_image_free(&mask);
-            if (on_sheet) {
-                snprintf(caption[n_sheet], sizeof caption[0], "mask, %d px changed", e->changed_px);
-                UM_GOTO_PASS(st, load(c, codec, &e->mask, 3, &sheet_image[n_sheet++]));
+            if (on_sheet && columns == 3) {
+                snprintf(caption[cell + 2], sizeof caption[0], "mask, %d px changed", e->changed_px);
+                UM_GOTO_PASS(st, load(c, codec, &e->mask, 3, &sheet_image[cell + 2]));
             }
         }
         um_image_free(&img);
         rows += on_sheet;
     }
-    for (int i = 0; i < n_sheet; i++) captions[i] = caption[i];
-    if (n_sheet > 0) {
-        UM_GOTO_PASS(st, um_sheet_make(sheet_image, captions, n_sheet, columns == 3 ? 6 : 4, 220, &sheet));
+    for (int i = 0; i < rows * columns; i++) captions[i] = caption[i];
+    if (rows > 0) {
+        UM_GOTO_PASS(st, um_sheet_make(sheet_image, captions, rows * columns, columns == 3 ? 6 : 4, 220, &sheet));
         UM_GOTO_PASS(st, save(ctx, codec, &sheet, dir, "sheet.png"));
     }
     um_log(UM_LOG_INFO, "%s: %" PRId64 " crops written to %s", um_quote(c->manifest.video[video].path), n, um_quote(dir));

@@ -14,6 +14,9 @@ static void fill(const um_image *img, int64_t x0, int64_t y0, int64_t x1, int64_
         for (int64_t x = x0; x < x1; x++) memcpy(img->data + (size_t)y * img->stride + (size_t)x * 3, colour, 3);
 }
 
+/* Written so that NaN takes the first branch: to convert it to an int is undefined. */
+int um_draw_place(float v) { return !(v > -1e8f) ? -100000000 : !(v < 1e8f) ? 100000000 : (int)v; }
+
 void um_draw_rect(const um_image *img, um_rect r, const uint8_t colour[3], int thickness)
 {
     int64_t t = thickness;

@@ -2,6 +2,8 @@
 /* draw.h: marks on pictures for people: boxes, points, words. Any coordinates, clipped to the picture. RGB only. Local; any thread. */
 #include "src/image/image.h"
 
+/* Where to draw what a detector found: v towards zero; a place far outside of every picture where v is NaN or beyond 1e8. */
+int um_draw_place(float v);
 /* The outline of r, `thickness` >= 1 px wide, drawn inwards. */
 void um_draw_rect(const um_image *img, um_rect r, const uint8_t colour[3], int thickness);
 /* All pixels at most `radius` >= 0 px from (x, y). */

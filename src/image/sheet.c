@@ -35,7 +35,7 @@ um_status um_sheet_make(const um_image *picture, const char *const *caption, int
     memset(out->data, 0, out->stride * (size_t)out->height_px);
     for (int i = 0; i < n; i++) {
         int x = GAP_PX + i % columns * (int)step_x, y = GAP_PX + i / columns * (int)step_y;
-        place(&picture[i], out, x, y, cell_px);
+        if (picture[i].data != NULL) place(&picture[i], out, x, y, cell_px);
         um_image under = um_image_crop(out, (um_rect){x, y + cell_px, x + cell_px, y + cell_px + CAPTION_PX}); /* so that none runs into the next */
         um_draw_text(&under, 0, 4, TEXT_SCALE, caption[i], WHITE);
     }

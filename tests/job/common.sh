@@ -32,6 +32,14 @@ need_portraits() {
     [ -e "${portraits[0]}" ] || skip "no portraits: scripts/setup fetches them to share/unmask/portraits"
 }
 
+# h5py_python: sets `python` to an interpreter that has h5py; set-up installs Debian's, which need not be the first on PATH. Fails where none has it.
+h5py_python() {
+    for python in /usr/bin/python3 python3; do
+        if "$python" -c 'import h5py' 2>/dev/null; then return 0; fi
+    done
+    return 1
+}
+
 # ranks N command...: under mpirun.
 ranks() {
     local n=$1

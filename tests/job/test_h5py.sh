@@ -2,14 +2,7 @@
 # index.h5 as other programs read it: h5py, from another working directory, by the lines of docs/format.md. Pictures are whole, masks belong to fakes, texts are text, and the rows are those that inspect counts.
 # shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/common.sh"
-python=
-for try in /usr/bin/python3 python3; do
-    if "$try" -c 'import h5py' 2>/dev/null; then
-        python=$try
-        break
-    fi
-done
-[ -n "$python" ] || skip "no Python with h5py: scripts/setup installs python3-h5py"
+h5py_python || skip "no Python with h5py: scripts/setup installs python3-h5py"
 need_detector
 need_portraits
 

@@ -71,6 +71,23 @@ static void check_far(const um_image *img)
     CHECK_INT(count(&whole, RED), 3 * 10);
 }
 
+/* A network may answer with anything; drawn there it changes nothing. (The sanitizer stops at a bare conversion of such a number.) */
+static void check_places(const um_image *img)
+{
+    static const float odd[] = {NAN, -NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 2147483648.0f, -2147483904.0f, 1e8f, -1e8f};
+    enum { N = sizeof odd / sizeof *odd };
+    CHECK(um_draw_place(7.9f) == 7 && um_draw_place(-7.9f) == -7 && um_draw_place(0) == 0 && um_draw_place(65535.5f) == 65535);
+    clear(img);
+    for (int i = 0; i < N; i++) {
+        CHECK(um_draw_place(odd[i]) < -UM_IMAGE_MAX_SIDE || um_draw_place(odd[i]) > UM_IMAGE_MAX_SIDE);
+        for (int k = 0; k < N; k++) um_draw_disc(img, um_draw_place(odd[i]), um_draw_place(odd[k]), 5, RED);
+        um_draw_disc(img, um_draw_place(odd[i]), 5, 5, RED);
+        um_draw_rect(img, (um_rect){um_draw_place(NAN), um_draw_place(NAN), um_draw_place(odd[i]), um_draw_place(-3e38f)}, RED, 3);
+        um_draw_text(img, um_draw_place(odd[i]), um_draw_place(odd[i]) - 12, 1, "0.97", RED);
+    }
+    CHECK_INT(count(img, RED), 0);
+}
+
 static void check_text(void)
 {
     static const char all[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ.,:%_-/=()";
@@ -134,6 +151,11 @@ static void check_sheet(void)
     CHECK_INT(left, 0);
     CHECK_INT(right, 0);
     um_image_free(&sheet);
+    CHECK_OK(um_sheet_make((um_image[3]){picture[0], {0}, picture[4]}, (const char *[3]){"", "", ""}, 3, 3, 64, &sheet)); /* one without pixels: its place stays empty */
+    CHECK_INT(count(&sheet, RED), 64 * 64);
+    CHECK_INT(count(&sheet, blue), 64 * 42);
+    CHECK(is(&sheet, sheet.width_px - 38, 38, blue) && is(&sheet, sheet.width_px / 2, 38, (const uint8_t[3]){0, 0, 0}));
+    um_image_free(&sheet);
     CHECK_OK(um_sheet_make(&picture[1], &caption[1], 1, 1, 2, &sheet)); /* a picture so thin that less than a pixel of it would be left */
     CHECK_INT(count(&sheet, RED), 2);
     um_image_free(&sheet);
@@ -150,6 +172,7 @@ int main(void)
     check_shapes(&img);
     check_clipping(&img);
     check_far(&img);
+    check_places(&img);
     um_image_free(&img);
     check_text();
     check_sheet();

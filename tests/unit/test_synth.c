@@ -346,7 +346,9 @@ static void save(const char *path, const um_buf *b)
 static void test_video(um_decoder *dec)
 {
     enum { W = 240, H = 320, FRAMES = 12 };
-    char dir[] = P_tmpdir "/um_test_synth.XXXXXX", real_path[64], fake_path[64];
+    char dir[4000], real_path[4096], fake_path[4096];
+    const char *base = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/um_test_synth.XXXXXX", base != NULL ? base : P_tmpdir);
     CHECK(mkdtemp(dir) != NULL);
     snprintf(real_path, sizeof real_path, "%s/real.mp4", dir);
     snprintf(fake_path, sizeof fake_path, "%s/fake.mp4", dir);
