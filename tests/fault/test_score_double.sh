@@ -60,7 +60,8 @@ PY
 before=$(ls r2.csv.journal)
 rm r2.csv
 rc 0 ranks 2 "$double" score videos -o r2.csv --details again.jsonl
-cmp r1.csv r2.csv && cmp r1.jsonl again.jsonl || fail "a rerun made other files"
+cmp r1.csv r2.csv || fail "a rerun made another csv"
+cmp r1.jsonl again.jsonl || fail "a rerun made other details"
 [ "$(ls r2.csv.journal)" = "$before" ] || fail "a rerun of a complete run wrote a journal"
 
 # Two runs on one output at once.
@@ -185,7 +186,8 @@ cmp <(grep -v 0.mp4 kill.csv) fine.csv || fail "rows depend on company"
 # Without -o a table, and nothing is left.
 mkdir empty && cd empty
 rc 0 ranks 2 "$double" score ../videos/v1.mp4 ../videos/sub/bad.avi
-grep -Eq "v1.mp4' +(real|fake|unknown) +[-0-9.]+ +(OK|NO_FACE)" "$work/out" && grep -q "bad.avi.*CORRUPT" "$work/out" || fail "no table: $(cat "$work/out")"
+grep -Eq "v1.mp4' +(real|fake|unknown) +[-0-9.]+ +(OK|NO_FACE)" "$work/out" || fail "no table: $(cat "$work/out")"
+grep -q "bad.avi.*CORRUPT" "$work/out" || fail "no bad video in the table: $(cat "$work/out")"
 [ -z "$(ls)" ] || fail "a run without -o left $(ls)"
 "$double" score ../videos/v1.mp4 -o - 2>/dev/null | head -1 | grep -q '^path,verdict' || fail "-o - gives no csv"
 [ -z "$(ls)" ] || fail "a run with -o - left $(ls)"

@@ -38,6 +38,7 @@ run 0 "a root" store --max-faces 1
 FAKE_EXIT=0 bash slurm/score.sbatch "the scores.csv" "a folder" -m model.h5 >"$dir/out" 2>&1 || fail "score.sbatch: $(cat "$dir/out")"
 [ "$(cat "$dir/arguments")" = "$(printf '%s\n' score "a folder" -m model.h5 -o "the scores.csv")" ] || fail "arguments of score: $(cat "$dir/arguments")"
 # From here on they are the same text.
+# shellcheck disable=SC2016 # text of a script
 tail_of() { sed -n '/^program=/,$p' "slurm/$1.sbatch" | sed '/^"${launch\[@\]}"/d'; }
 [ "$(tail_of preprocess)" = "$(tail_of score)" ] || fail "preprocess.sbatch and score.sbatch launch, signal or requeue in different ways"
 run 65 root store

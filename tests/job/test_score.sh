@@ -17,7 +17,8 @@ head -c 300 videos/no_name >videos/cut.mp4
 rc 0 "$UNMASK" score videos -m models -o r1.csv --details r1.jsonl --threads 1
 for n in 2 3 4; do
     rc 0 ranks $n "$UNMASK" score videos -m models/two.h5 -m models/one.h5 -m models -o r$n.csv --details r$n.jsonl --threads $n
-    cmp r1.csv r$n.csv && cmp r1.jsonl r$n.jsonl || fail "$n ranks made other files"
+    cmp r1.csv r$n.csv || fail "$n ranks made another csv"
+    cmp r1.jsonl r$n.jsonl || fail "$n ranks made other details"
 done
 [ "$(wc -l <r1.csv)" = 12 ] || fail "not every input has its row: $(cat r1.csv)"
 grep -q '^videos/broken.mp4,unknown,,UNSUPPORTED_FORMAT,0,0,0,0,,$' r1.csv || fail "the row of a broken video: $(grep broken r1.csv)"
