@@ -101,7 +101,10 @@ static um_status compare_configs(const char *had, const char *want, const char *
             st = UM_FAIL(UM_CONFIG, "the store %s was made without %s, which is %s now: %s", um_quote(dir), (char *)bk.data, um_quote((char *)bv.data), remedy);
         break;
     }
-    if (!ok) st = UM_FAIL(UM_INTERNAL, "a configuration is not a JSON object of strings");
+    if (!ok && (um_jsontext_no_memory(&a) || um_jsontext_no_memory(&b)))
+        st = UM_FAIL(UM_NO_MEMORY, "no memory for a configuration");
+    else if (!ok)
+        st = UM_FAIL(UM_INTERNAL, "a configuration is not a JSON object of strings");
     um_buf_release(&ak);
     um_buf_release(&av);
     um_buf_release(&bk);
