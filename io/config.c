@@ -48,7 +48,10 @@ um_status um_config_compare(const char *had, const char *want, um_status refusal
             st = UM_FAIL(refusal, "%s without %s, which is %s now: %s", made, (char *)bk.data, um_quote((char *)bv.data), remedy);
         break;
     }
-    if (!ok) st = UM_FAIL(UM_INTERNAL, "a configuration is not a JSON object of strings");
+    if (!ok && (um_jsontext_no_memory(&a) || um_jsontext_no_memory(&b)))
+        st = UM_FAIL(UM_NO_MEMORY, "no memory for a configuration");
+    else if (!ok)
+        st = UM_FAIL(UM_INTERNAL, "a configuration is not a JSON object of strings");
     um_buf_release(&ak);
     um_buf_release(&av);
     um_buf_release(&bk);

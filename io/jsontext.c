@@ -50,11 +50,12 @@ bool um_jsontext_real(um_jsontext *t, double *out)
         return true;
     }
     while (n < room && n < sizeof text - 1 && strchr("0123456789+-.e", t->p[n]) != NULL && t->p[n] != 0) n++;
+    if (n == 0) return false;
     memcpy(text, t->p, n);
     text[n] = 0;
     *out = strtod(text, &end);
     t->p += n;
-    return n > 0 && end == text + n;
+    return end == text + n;
 }
 
 um_status um_buf_add_real(um_buf *b, double v)
@@ -80,6 +81,14 @@ um_status um_buf_add_real32(um_buf *b, float v)
     return um_buf_add_str(b, text);
 }
 
+bool um_jsontext_no_memory(const um_jsontext *t) { return t->p == NULL; }
+
+bool um_jsontext_fail_memory(um_jsontext *t)
+{
+    t->p = t->end = NULL;
+    return false;
+}
+
 /* Four hexadecimal digits. */
 static bool hex4(um_jsontext *t, unsigned *out)
 {
@@ -94,18 +103,18 @@ static bool hex4(um_jsontext *t, unsigned *out)
     return true;
 }
 
-static bool add_byte(um_buf *out, unsigned c)
+static bool add_byte(um_jsontext *t, um_buf *out, unsigned c)
 {
     uint8_t b = (uint8_t)c;
-    return um_buf_add(out, &b, 1) == UM_OK;
+    return um_buf_add(out, &b, 1) == UM_OK || um_jsontext_fail_memory(t);
 }
 
-static bool add_code(um_buf *out, unsigned c)
+static bool add_code(um_jsontext *t, um_buf *out, unsigned c)
 {
-    if (c < 0x80) return c != 0 && add_byte(out, c);
-    if (c < 0x800) return add_byte(out, 0xc0 | c >> 6) && add_byte(out, 0x80 | (c & 63));
-    if (c < 0x10000) return add_byte(out, 0xe0 | c >> 12) && add_byte(out, 0x80 | (c >> 6 & 63)) && add_byte(out, 0x80 | (c & 63));
-    return add_byte(out, 0xf0 | c >> 18) && add_byte(out, 0x80 | (c >> 12 & 63)) && add_byte(out, 0x80 | (c >> 6 & 63)) && add_byte(out, 0x80 | (c & 63));
+    if (c < 0x80) return c != 0 && add_byte(t, out, c);
+    if (c < 0x800) return add_byte(t, out, 0xc0 | c >> 6) && add_byte(t, out, 0x80 | (c & 63));
+    if (c < 0x10000) return add_byte(t, out, 0xe0 | c >> 12) && add_byte(t, out, 0x80 | (c >> 6 & 63)) && add_byte(t, out, 0x80 | (c & 63));
+    return add_byte(t, out, 0xf0 | c >> 18) && add_byte(t, out, 0x80 | (c >> 12 & 63)) && add_byte(t, out, 0x80 | (c >> 6 & 63)) && add_byte(t, out, 0x80 | (c & 63));
 }
 
 /* After \u. */
@@ -113,19 +122,20 @@ static bool escape_u(um_jsontext *t, um_buf *out)
 {
     unsigned c, low;
     if (!hex4(t, &c)) return false;
-    if (c >= 0xdc80 && c <= 0xdcff) return add_byte(out, c & 0xff);
+    if (c >= 0xdc80 && c <= 0xdcff) return add_byte(t, out, c & 0xff);
     if (c >= 0xd800 && c <= 0xdbff) {
         if (!um_jsontext_skip(t, "\\u") || !hex4(t, &low) || low < 0xdc00 || low > 0xdfff) return false;
-        return add_code(out, 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00));
+        return add_code(t, out, 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00));
     }
-    return !(c >= 0xdc00 && c <= 0xdfff) && add_code(out, c);
+    return !(c >= 0xdc00 && c <= 0xdfff) && add_code(t, out, c);
 }
 
 bool um_jsontext_string(um_jsontext *t, um_buf *out)
 {
     static const char short_name[] = "\"\\/bfnrt", short_byte[] = "\"\\/\b\f\n\r\t";
     um_buf_clear(out);
-    if (um_buf_add(out, "", 0) != UM_OK || !um_jsontext_skip(t, "\"")) return false;
+    if (um_buf_add(out, "", 0) != UM_OK) return um_jsontext_fail_memory(t);
+    if (!um_jsontext_skip(t, "\"")) return false;
     while (t->p < t->end && *t->p != '"') {
         unsigned char c = (unsigned char)*t->p;
         if (c == '\\') {
@@ -134,14 +144,15 @@ bool um_jsontext_string(um_jsontext *t, um_buf *out)
             const char *which = strchr(short_name, *t->p);
             if (which != NULL) {
                 t->p++;
-                if (!add_byte(out, (unsigned char)short_byte[which - short_name])) return false;
+                if (!add_byte(t, out, (unsigned char)short_byte[which - short_name])) return false;
             } else if (!um_jsontext_skip(t, "u") || !escape_u(t, out)) {
                 return false;
             }
             continue;
         }
         size_t n = um_utf8_len((const unsigned char *)t->p, (size_t)(t->end - t->p));
-        if (c < 0x20 || n == 0 || um_buf_add(out, t->p, n) != UM_OK) return false;
+        if (c < 0x20 || n == 0) return false;
+        if (um_buf_add(out, t->p, n) != UM_OK) return um_jsontext_fail_memory(t);
         t->p += n;
     }
     return um_jsontext_skip(t, "\"");

@@ -549,7 +549,7 @@ static bool take_string(um_jsontext *t, const char *literal, um_buf *b, char **o
 {
     if (!um_jsontext_skip(t, literal) || !um_jsontext_string(t, b)) return false;
     *out = strdup((const char *)b->data);
-    return *out != NULL;
+    return *out != NULL || um_jsontext_fail_memory(t);
 }
 
 /* The first line; *before: where the part ends that the checksum covers. The checksum is left in b. */
@@ -567,7 +567,7 @@ static bool parse_head(um_jsontext *t, um_manifest *m, um_buf *b, const char **b
     /* A line takes more than 100 bytes: a number of videos that the text cannot hold is not believed. */
     if (videos > (t->end - t->p) / 100) return false;
     m->video = calloc((size_t)videos + 1, sizeof *m->video);
-    if (m->video == NULL) return false;
+    if (m->video == NULL) return um_jsontext_fail_memory(t);
     m->n_videos = (int)videos;
     return true;
 }
@@ -605,7 +605,7 @@ um_status um_manifest_parse(const char *text, size_t n, um_manifest *out)
     int line = 1;
     *out = (um_manifest){0};
     if (!parse_head(&t, out, &b, &before)) {
-        st = UM_FAIL(UM_DATA, "the manifest is damaged: line 1");
+        st = um_jsontext_no_memory(&t) ? UM_FAIL(UM_NO_MEMORY, "no memory for the manifest") : UM_FAIL(UM_DATA, "the manifest is damaged: line 1");
         goto done;
     }
     snprintf(crc, sizeof crc, "%08x", um_crc32c(um_crc32c(0, text, (size_t)(before - text)), t.p, (size_t)(t.end - t.p)));
@@ -617,7 +617,7 @@ um_status um_manifest_parse(const char *text, size_t n, um_manifest *out)
         line++;
         bool ok = parse_video(&t, out, &out->video[i], &b);
         if (!ok || (i > 0 && strcmp(out->video[i - 1].path, out->video[i].path) >= 0)) {
-            st = UM_FAIL(UM_DATA, "the manifest is damaged: line %d", line);
+            st = um_jsontext_no_memory(&t) ? UM_FAIL(UM_NO_MEMORY, "no memory for the manifest") : UM_FAIL(UM_DATA, "the manifest is damaged: line %d", line);
             goto done;
         }
     }

@@ -46,7 +46,8 @@ static bool parse_shard(um_jsontext *t, um_store_shard *s, um_buf *b)
     if (stage == UM_STAGES || !um_jsontext_skip(t, ":{\"file\":") || !um_jsontext_string(t, b) || !plain_name((char *)b->data)) return false;
     s->stage = (um_stage)stage;
     s->file = strdup((char *)b->data);
-    if (s->file == NULL || !um_jsontext_skip(t, ",\"bytes\":") || !um_jsontext_int(t, &s->bytes) || s->bytes < 0 || !um_jsontext_skip(t, ",\"crc\":") || !get_crc(t, &s->crc) ||
+    if (s->file == NULL) return um_jsontext_fail_memory(t);
+    if (!um_jsontext_skip(t, ",\"bytes\":") || !um_jsontext_int(t, &s->bytes) || s->bytes < 0 || !um_jsontext_skip(t, ",\"crc\":") || !get_crc(t, &s->crc) ||
         !um_jsontext_skip(t, ",\"sets\":["))
         return false;
     bool first = true;
@@ -120,18 +121,21 @@ done:
     return st;
 }
 
+/* A record that is not of our form ends the journal; one that there was no memory for must not look like that: its units would count as not done. */
+static um_status ends(const um_jsontext *t) { return um_jsontext_no_memory(t) ? UM_FAIL(UM_NO_MEMORY, "no memory for a journal") : UM_END; }
+
 static um_status on_record(void *user, const char *payload, size_t n, int64_t at)
 {
     um_store_journals *j = user;
     um_jsontext t = {payload, payload + n};
     bool known;
     (void)at;
-    if (!um_jsontext_skip(&t, "{\"t\":") || !um_jsontext_string(&t, &j->attempts.text) || !um_attempts_record(&j->attempts, &t, &known)) return UM_END;
+    if (!um_jsontext_skip(&t, "{\"t\":") || !um_jsontext_string(&t, &j->attempts.text) || !um_attempts_record(&j->attempts, &t, &known)) return ends(&t);
     if (known) return UM_OK;
     if (strcmp((char *)j->attempts.text.data, "seal") != 0) return UM_END;
     bool bad;
     um_status st = read_seal(j, &t, &bad);
-    return bad ? UM_END : st;
+    return bad ? ends(&t) : st;
 }
 
 static void on_end(void *user)
