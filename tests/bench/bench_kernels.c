@@ -1,4 +1,4 @@
-/* bench_kernels.c: every kernel of a network's plan, timed by itself: um_backend_cpu, and oneDNN's convolutions where it was found when this was built.
+/* bench_kernels.c: every kernel of a network's plan on um_backend_cpu, timed by itself.
  *
  *     bench_kernels [b0|b4|b7] [f32|bf16] [rounds] [fused|single]
  *

@@ -54,7 +54,6 @@ enum {
 typedef struct um_cpu_kernels {
     const char *name;
     um_dtype elem;
-    int vl;
     /* (K, c_weight) f32 and bias (K) to the kernel's order, with zeros up to c; the bytes needed. */
     size_t (*gemm_bytes)(int c, int k, um_dtype w_type);
     void (*gemm_pack)(int c, int c_weight, int k, const float *weight, const float *bias, um_dtype w_type, void *packed);

@@ -16,7 +16,7 @@ enum { NV_MAX = 2, MR = 3 };
 #endif
 
 enum {
-    CHUNK_MAX = 160,          /* channels: 48 columns of them are 46 KB */
+    CHUNK_MAX = 160,          /* channels: 48 columns of them are 30 KB */
     ROWS_BYTES = 768 * 1024,  /* of a block of rows, with its sums */
 };
 

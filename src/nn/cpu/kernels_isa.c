@@ -96,7 +96,6 @@ static void to_bf16(const float *in, size_t n, uint16_t *out)
 const um_cpu_kernels UM_ISA(um_cpu_kernels) = {
     .name = UM_ISA_NAME,
     .elem = UM_ELEM,
-    .vl = UM_VL,
     .gemm_bytes = UM_ISA(um_cpu_gemm_bytes),
     .gemm_pack = UM_ISA(um_cpu_gemm_pack),
     .gemm_scratch = UM_ISA(um_cpu_gemm_scratch),
