@@ -53,8 +53,8 @@ typedef struct um_score_row {
 void um_score_row_release(um_score_row *r);
 
 /* The reference's confident_strategy: mean of the predictions above t = 0.8 when more than floor(n / 2.5) and more than 11 are above; else the mean of those below 0.2 when more than 90 % are; else the mean of all. NaN for
- * n = 0. Sums are numpy's, pairwise in f32, so a published score comes out to the bit. p is overwritten. */
-double um_score_confident(float *p, int n);
+ * n = 0. Sums as numpy.mean does, in f32 pairwise, where published results must be met (--pool faces), say so in the .c. */
+double um_score_confident(const float *p, int n);
 
 /* Follows each person within a window by box overlap and landmarks: fills face[].track (numbered in order of first appearance over the video) and returns how many tracks there are. Geometry only, so it can run before any
  * face is scored. Faces are in order of frame. Errors: UM_NO_MEMORY. */

@@ -1,163 +1,298 @@
-/* Following persons from one looked-at moment to the next.
+/* track.c: who is who from frame to frame, by geometry alone.
  *
- * Moments lie 0.3 to 2 s apart, so a face may have moved by its own width. A track expects its face where it was last, or where its last motion would have brought it by now; the nearer of the two counts (a person who stops is
- * as likely as one who walks on). Pairs are joined in order of cost, the cheapest first; what is left over on both sides is joined over a longer way only where nothing else could be meant. A track that was not seen in
- * more than MISSES moments in which somebody was is closed: who comes back later is a new track.
- */
+ * Frame after frame, the faces are assigned to the tracks of the window so that the sum of the costs is least (Kuhn 1955; shortest augmenting paths with potentials, as in Jonker and Volgenant 1987), where a pair is
+ * possible at all. A pair costs what separates the face from where the track should be by now: the distance of the landmarks, the boxes' lack of overlap, another size, and another face (where eyes, nose and mouth lie
+ * within it, which tells two people apart while they pass each other). All lengths are in face sizes, so resolution does not matter. The order of the faces within a frame does not matter either. */
 #include "src/score/score.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MISSES = 5 };
-#define NEAR_OVERLAP  0.2  /* intersection over union */
-#define NEAR_SHIFT    0.6  /* mean motion of the landmarks, in sizes of the face */
-#define NEAR_GROWTH   0.70 /* log of the ratio of sizes: a factor of two */
-#define FAR_SHIFT     2.5
-#define FAR_GROWTH    0.41 /* half as large again */
+static const double REACH = 1.0, REACH_PER_S = 1.5, MAX_REACH = 2.5; /* face sizes by which a face may miss the expected place */
+static const double MAX_GROWTH = 1.0;                                /* of the size between two sightings, in doublings */
+static const double SHAPE_WEIGHT = 2.0, OVERLAP_WEIGHT = 0.5, GROWTH_WEIGHT = 1.0;
+static const double GAP_WEIGHT_PER_S = 0.2; /* whoever was seen last is preferred */
+static const double MAX_AHEAD_S = 1.0;      /* motion is foretold so far, then the track stands still */
+static const double NEW_TRACK = 100;        /* more than any possible pair costs: as many faces as possible find a track */
+enum { MAX_GAP = 10 };                      /* frames in which a person may be missing (of a window's 32); in time: so many usual distances */
+
+typedef struct place {
+    double time_s, x, y; /* centroid of the landmarks */
+} place;
 
 typedef struct track {
-    const um_score_face *last, *before; /* before: NULL in the first moment */
-    int number;
-    int missed;  /* moments since `last` */
-    bool joined; /* in this moment */
+    int id;
+    const um_score_face *last;
+    place seen[3]; /* newest first */
+    int n_seen;    /* up to 3 */
 } track;
 
-typedef struct pair {
-    double cost;
-    int track, face; /* face: index in the moment */
-} pair;
+typedef struct work {
+    int *order;         /* faces by window, frame, place */
+    track *track;       /* of this window */
+    int *match;         /* [faces of a frame]: index into track, -1: a new one */
+    double *cost;       /* (faces, tracks + faces) */
+    size_t cap_cost;
+    double *u, *v, *slack;
+    int *row_of, *back;
+    bool *used;
+    double *step;
+} work;
 
-static double size_of(const float box[4]) { return sqrt(fmax(1e-6, (double)(box[2] - box[0]) * (double)(box[3] - box[1]))); }
-
-static double overlap(const float a[4], const float b[4], double dx, double dy)
+static double face_size(const um_score_face *f)
 {
-    double w = fmin((double)a[2] + dx, (double)b[2]) - fmax((double)a[0] + dx, (double)b[0]);
-    double h = fmin((double)a[3] + dy, (double)b[3]) - fmax((double)a[1] + dy, (double)b[1]);
-    if (!(w > 0 && h > 0)) return 0;
-    double sa = size_of(a), sb = size_of(b);
-    return w * h / (sa * sa + sb * sb - w * h);
+    double w = (double)f->box[2] - (double)f->box[0], h = (double)f->box[3] - (double)f->box[1];
+    double s = w > 0 && h > 0 ? sqrt(w * h) : 0;
+    return s > 1e-3 && isfinite(s) ? s : 1e-3;
 }
 
-/* Mean way of the landmarks from a, moved by (dx, dy), to b, in sizes of the face. */
-static double shift(const um_score_face *a, const um_score_face *b, double dx, double dy)
+static place place_of(const um_score_face *f)
 {
-    double sum = 0;
-    for (int i = 0; i < 5; i++)
-        sum += hypot((double)(b->landmarks[i][0] - a->landmarks[i][0]) - dx, (double)(b->landmarks[i][1] - a->landmarks[i][1]) - dy);
-    return sum / 5 / ((size_of(a->box) + size_of(b->box)) / 2);
+    place p = {.time_s = f->time_s};
+    for (int k = 0; k < 5; k++) {
+        p.x += (double)f->landmarks[k][0] / 5;
+        p.y += (double)f->landmarks[k][1] / 5;
+    }
+    return p;
 }
 
-static double growth(const um_score_face *a, const um_score_face *b) { return fabs(log(size_of(b->box) / size_of(a->box))); }
+static double overlap(const float *a, const float *b, double dx, double dy)
+{
+    double x0 = fmax((double)a[0] + dx, (double)b[0]), x1 = fmin((double)a[2] + dx, (double)b[2]);
+    double y0 = fmax((double)a[1] + dy, (double)b[1]), y1 = fmin((double)a[3] + dy, (double)b[3]);
+    if (!(x1 > x0) || !(y1 > y0)) return 0;
+    double both = (x1 - x0) * (y1 - y0);
+    double sum = ((double)a[2] - (double)a[0]) * ((double)a[3] - (double)a[1]) + ((double)b[2] - (double)b[0]) * ((double)b[3] - (double)b[1]);
+    return both / (sum - both);
+}
 
-/* Where the track's own motion has brought it at the time of f. */
-static void expected(const track *t, const um_score_face *f, double *dx, double *dy)
+/* How far the track should have moved since it was last seen: its mean speed over its last two steps. */
+static void expected_move(const track *t, double now_s, double *dx, double *dy)
 {
     *dx = *dy = 0;
-    if (t->before == NULL || !(t->last->time_s > t->before->time_s)) return;
-    double steps = (f->time_s - t->last->time_s) / (t->last->time_s - t->before->time_s);
-    if (!(steps > 0)) return;
-    if (steps > 2) steps = 2; /* nobody goes straight on for long */
-    const float *a = t->before->box, *b = t->last->box;
-    *dx = steps * ((double)(b[0] + b[2]) - (double)(a[0] + a[2])) / 2;
-    *dy = steps * ((double)(b[1] + b[3]) - (double)(a[1] + a[3])) / 2;
+    if (t->n_seen < 2) return;
+    const place *a = &t->seen[t->n_seen - 1], *b = &t->seen[0];
+    double span = b->time_s - a->time_s, ahead = fmin(now_s - b->time_s, MAX_AHEAD_S);
+    if (!(span > 0) || !(ahead > 0)) return;
+    *dx = (b->x - a->x) / span * ahead;
+    *dy = (b->y - a->y) / span * ahead;
 }
 
-/* Cost of joining, INFINITY when too far. */
-static double near_cost(const track *t, const um_score_face *f, double dx, double dy)
+/* What it costs to take face f for the next one of track t; INFINITY: impossible. */
+static double pair_cost(const track *t, const um_score_face *f)
 {
-    double o = overlap(t->last->box, f->box, dx, dy), s = shift(t->last, f, dx, dy), g = growth(t->last, f);
-    if (g > NEAR_GROWTH || (o < NEAR_OVERLAP && s > NEAR_SHIFT)) return INFINITY;
-    return (1 - o) + s + g;
-}
-
-static bool is_far_pair(const track *t, const um_score_face *f)
-{
-    double dx, dy;
-    expected(t, f, &dx, &dy);
-    return growth(t->last, f) <= FAR_GROWTH && fmin(shift(t->last, f, 0, 0), shift(t->last, f, dx, dy)) <= FAR_SHIFT;
-}
-
-static int by_cost(const void *a, const void *b)
-{
-    const pair *x = a, *y = b;
-    if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
-    if (x->track != y->track) return x->track - y->track;
-    return x->face - y->face;
-}
-
-static void join(track *t, um_score_face *f)
-{
-    t->before = t->last;
-    t->last = f;
-    t->missed = 0;
-    t->joined = true;
-    f->track = t->number;
-}
-
-/* The faces f[0..n) of one moment find their tracks. */
-static void moment(track *open, int n_open, um_score_face *f, int n, pair *pairs)
-{
-    int n_pairs = 0;
-    for (int t = 0; t < n_open; t++)
-        for (int i = 0; i < n; i++) {
-            double dx, dy;
-            expected(&open[t], &f[i], &dx, &dy);
-            double cost = fmin(near_cost(&open[t], &f[i], 0, 0), near_cost(&open[t], &f[i], dx, dy));
-            if (isfinite(cost)) pairs[n_pairs++] = (pair){cost, t, i};
-        }
-    if (n_pairs > 0) qsort(pairs, (size_t)n_pairs, sizeof *pairs, by_cost);
-    for (int p = 0; p < n_pairs; p++)
-        if (!open[pairs[p].track].joined && f[pairs[p].face].track < 0) join(&open[pairs[p].track], &f[pairs[p].face]);
-    /* The long way: only a pair of which each is the other's one possibility. Counted first, joined after, so that the order does not matter. */
-    n_pairs = 0;
-    for (int t = 0; t < n_open; t++) {
-        int found = -1, n_found = 0;
-        for (int i = 0; i < n && !open[t].joined; i++)
-            if (f[i].track < 0 && is_far_pair(&open[t], &f[i])) {
-                found = i;
-                n_found++;
-            }
-        int n_rivals = 0;
-        for (int u = 0; n_found == 1 && u < n_open; u++) n_rivals += !open[u].joined && is_far_pair(&open[u], &f[found]);
-        if (n_found == 1 && n_rivals == 1) pairs[n_pairs++] = (pair){0, t, found};
+    const um_score_face *l = t->last;
+    const double size_l = face_size(l), size_f = face_size(f), size = sqrt(size_l * size_f);
+    const place pl = t->seen[0], pf = place_of(f);
+    double dx, dy, apart = 0, shape = 0;
+    const double since = f->time_s - l->time_s, growth = fabs(log2(size_f / size_l));
+    expected_move(t, f->time_s, &dx, &dy);
+    for (int k = 0; k < 5; k++) {
+        double lx = (double)l->landmarks[k][0], ly = (double)l->landmarks[k][1], fx = (double)f->landmarks[k][0], fy = (double)f->landmarks[k][1];
+        apart += hypot(fx - lx - dx, fy - ly - dy) / 5;
+        shape += hypot((fx - pf.x) / size_f - (lx - pl.x) / size_l, (fy - pf.y) / size_f - (ly - pl.y) / size_l) / 5;
     }
-    for (int p = 0; p < n_pairs; p++) join(&open[pairs[p].track], &f[pairs[p].face]);
+    apart /= size;
+    /* Also false where a number is none. */
+    if (!(apart <= fmin(REACH + REACH_PER_S * since, MAX_REACH)) || !(growth <= MAX_GROWTH)) return INFINITY;
+    return apart + SHAPE_WEIGHT * shape + OVERLAP_WEIGHT * (1 - overlap(l->box, f->box, dx, dy)) + GROWTH_WEIGHT * growth + GAP_WEIGHT_PER_S * fmin(since, 10);
+}
+
+/* The assignment of n rows to m >= n columns with the least sum; row_of[j]: row of column j, -1 none. cost: (n, m). */
+static void assign(work *w, int n, int m)
+{
+    double *u = w->u, *v = w->v, *slack = w->slack;
+    int *row_of = w->row_of, *back = w->back;
+    for (int j = 0; j <= m; j++) {
+        v[j] = 0;
+        row_of[j] = -1;
+    }
+    for (int i = 0; i < n; i++) {
+        /* A path of least cost from row i to a free column; column m stands for where it starts. */
+        int at = m;
+        u[i] = 0;
+        row_of[m] = i;
+        for (int j = 0; j <= m; j++) {
+            slack[j] = INFINITY;
+            w->used[j] = false;
+            back[j] = m;
+        }
+        do {
+            const int row = row_of[at];
+            const double *c = w->cost + (size_t)row * (size_t)m;
+            double least = INFINITY;
+            int to = -1;
+            w->used[at] = true;
+            for (int j = 0; j < m; j++) {
+                if (w->used[j]) continue;
+                double reduced = c[j] - u[row] - v[j];
+                if (reduced < slack[j]) {
+                    slack[j] = reduced;
+                    back[j] = at;
+                }
+                if (to < 0 || slack[j] < least) {
+                    least = slack[j];
+                    to = j;
+                }
+            }
+            for (int j = 0; j <= m; j++) {
+                if (w->used[j]) {
+                    u[row_of[j]] += least;
+                    v[j] -= least;
+                } else {
+                    slack[j] -= least;
+                }
+            }
+            at = to;
+        } while (row_of[at] >= 0);
+        while (at != m) {
+            row_of[at] = row_of[back[at]];
+            at = back[at];
+        }
+    }
+}
+
+static int compare_places(const um_score_face *a, const um_score_face *b)
+{
+    if (a->window != b->window) return a->window < b->window ? -1 : 1;
+    if (a->frame != b->frame) return a->frame < b->frame ? -1 : 1;
+    for (int k = 0; k < 4; k++)
+        if (a->box[k] != b->box[k]) return a->box[k] < b->box[k] ? -1 : 1;
+    for (int k = 0; k < 5; k++)
+        for (int c = 0; c < 2; c++)
+            if (a->landmarks[k][c] != b->landmarks[k][c]) return a->landmarks[k][c] < b->landmarks[k][c] ? -1 : 1;
+    return 0;
+}
+
+static int by_place(const void *a, const void *b, void *faces)
+{
+    const um_score_face *face = faces;
+    int i = *(const int *)a, j = *(const int *)b, c = compare_places(&face[i], &face[j]);
+    return c != 0 ? c : (i > j) - (i < j);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The usual time between two frames with faces of order[from..to): the lower median, which missed frames do not raise. */
+static double usual_step(const work *w, const um_score_face *face, int from, int to)
+{
+    int n = 0;
+    for (int i = from + 1; i < to; i++) {
+        double d = face[w->order[i]].time_s - face[w->order[i - 1]].time_s;
+        if (d > 0) w->step[n++] = d;
+    }
+    if (n == 0) return 0;
+    qsort(w->step, (size_t)n, sizeof *w->step, by_value);
+    return w->step[(n - 1) / 2];
+}
+
+static void see(track *t, const um_score_face *f)
+{
+    t->last = f;
+    memmove(&t->seen[1], &t->seen[0], 2 * sizeof t->seen[0]);
+    t->seen[0] = place_of(f);
+    if (t->n_seen < 3) t->n_seen++;
+}
+
+/* One frame: order[from..to). Tracks that have been away for too long are dropped first. */
+static um_status take_frame(work *w, um_score_face *face, int from, int to, double max_gap_s, int *n_live, int *n_tracks)
+{
+    const int n = to - from;
+    const double now = face[w->order[from]].time_s;
+    int live = 0;
+    for (int k = 0; k < *n_live; k++)
+        if (now - w->track[k].last->time_s <= max_gap_s) w->track[live++] = w->track[k];
+    const int m = live + n;
+    if ((size_t)n * (size_t)m > w->cap_cost) {
+        free(w->cost);
+        w->cap_cost = (size_t)n * (size_t)m * 2;
+        w->cost = malloc(w->cap_cost * sizeof *w->cost);
+        if (w->cost == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory to follow %d faces", n);
+    }
+    for (int i = 0; i < n; i++) {
+        double *c = w->cost + (size_t)i * (size_t)m;
+        for (int k = 0; k < live; k++) {
+            double cost = pair_cost(&w->track[k], &face[w->order[from + i]]);
+            c[k] = isfinite(cost) ? cost : 4 * NEW_TRACK; /* dearer than a new track in any exchange of two */
+        }
+        for (int k = live; k < m; k++) c[k] = NEW_TRACK;
+    }
+    assign(w, n, m);
+    for (int i = 0; i < n; i++) w->match[i] = -1;
+    for (int k = 0; k < live; k++) {
+        int i = w->row_of[k];
+        if (i >= 0 && w->cost[(size_t)i * (size_t)m + (size_t)k] < NEW_TRACK) w->match[i] = k;
+    }
+    for (int i = 0; i < n; i++) {
+        um_score_face *f = &face[w->order[from + i]];
+        int k = w->match[i];
+        if (k < 0) {
+            k = live++;
+            w->track[k] = (track){.id = (*n_tracks)++};
+        }
+        see(&w->track[k], f);
+        f->track = w->track[k].id;
+    }
+    *n_live = live;
+    return UM_OK;
+}
+
+static void release(work *w)
+{
+    free(w->order);
+    free(w->track);
+    free(w->match);
+    free(w->cost);
+    free(w->u);
+    free(w->v);
+    free(w->slack);
+    free(w->row_of);
+    free(w->back);
+    free(w->used);
+    free(w->step);
 }
 
 um_status um_score_tracks(um_score_row *row, int *n_tracks)
 {
+    um_score_face *face = row->face;
+    const int n = row->n_faces;
+    const size_t most = 2 * (size_t)n + 1; /* columns: tracks and new ones, at most as many as faces each */
+    work w = {0};
     um_status st = UM_OK;
-    int n_open = 0, most = 0;
     *n_tracks = 0;
-    for (int i = 0, k; i < row->n_faces; i = k) {
-        for (k = i; k < row->n_faces && row->face[k].frame == row->face[i].frame; k++) row->face[k].track = -1;
-        if (k - i > most) most = k - i;
+    if (n < 1) return UM_OK;
+    w.order = malloc((size_t)n * sizeof *w.order);
+    w.track = malloc(most * sizeof *w.track);
+    w.match = malloc((size_t)n * sizeof *w.match);
+    w.u = malloc((size_t)n * sizeof *w.u);
+    w.v = malloc(most * sizeof *w.v);
+    w.slack = malloc(most * sizeof *w.slack);
+    w.row_of = malloc(most * sizeof *w.row_of);
+    w.back = malloc(most * sizeof *w.back);
+    w.used = malloc(most * sizeof *w.used);
+    w.step = malloc((size_t)n * sizeof *w.step);
+    if (w.order == NULL || w.track == NULL || w.match == NULL || w.u == NULL || w.v == NULL || w.slack == NULL || w.row_of == NULL || w.back == NULL || w.used == NULL || w.step == NULL) {
+        st = UM_FAIL(UM_NO_MEMORY, "no memory to follow %d faces", n);
+        goto done;
     }
-    /* Open tracks were seen in the last MISSES + 1 moments. */
-    size_t cap = (size_t)most * (MISSES + 2);
-    track *open = calloc(cap + 1, sizeof *open);
-    pair *pairs = calloc(cap * (size_t)most + 1, sizeof *pairs);
-    if (open == NULL || pairs == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %d faces", row->n_faces));
-    for (int i = 0, k; i < row->n_faces; i = k) {
-        for (k = i; k < row->n_faces && row->face[k].frame == row->face[i].frame; k++) {}
-        int kept = 0;
-        for (int t = 0; t < n_open; t++) {
-            if (open[t].last->window != row->face[i].window || open[t].missed > MISSES) continue;
-            open[kept] = open[t];
-            open[kept++].joined = false;
-        }
-        n_open = kept;
-        for (int t = 0; t < n_open; t++) open[t].missed++;
-        moment(open, n_open, row->face + i, k - i, pairs);
-        for (int j = i; j < k; j++) {
-            if (row->face[j].track >= 0) continue;
-            row->face[j].track = *n_tracks;
-            open[n_open++] = (track){.last = &row->face[j], .number = (*n_tracks)++};
+    for (int i = 0; i < n; i++) w.order[i] = i;
+    qsort_r(w.order, (size_t)n, sizeof *w.order, by_place, face);
+    for (int from = 0, to; from < n; from = to) {
+        /* A window. */
+        int n_live = 0;
+        for (to = from; to < n && face[w.order[to]].window == face[w.order[from]].window;) to++;
+        const double max_gap_s = (MAX_GAP + 1.5) * usual_step(&w, face, from, to);
+        for (int a = from, b; a < to; a = b) {
+            for (b = a; b < to && face[w.order[b]].frame == face[w.order[a]].frame;) b++;
+            UM_GOTO_PASS(st, take_frame(&w, face, a, b, max_gap_s, &n_live, n_tracks));
         }
     }
 done:
-    free(open);
-    free(pairs);
+    release(&w);
     return st;
 }

@@ -1,231 +1,177 @@
-/* Pools, persons and moments: what a score is made of. */
-#include "src/core/rng.h"
+/* Which moments are looked at, and from faces to persons and the video's row. */
 #include "src/score/score.h"
 #include "src/score/window.h"
 #include "tests/unit/test.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* ---- the confident average ---- */
-
-static double confident(int n_high, int n_low, int n_middle)
+static void check_moments(void)
 {
-    float p[256];
-    int n = 0;
-    for (int i = 0; i < n_high; i++) p[n++] = 0.9f;
-    for (int i = 0; i < n_low; i++) p[n++] = 0.1f;
-    for (int i = 0; i < n_middle; i++) p[n++] = 0.5f;
-    return um_score_confident(p, n);
-}
-
-static void test_confident(void)
-{
-    CHECK(isnan(um_score_confident(NULL, 0)));
-    CHECK_NEAR(confident(12, 0, 17), 0.9, 1e-6);            /* 12 > floor(29 / 2.5) = 11, and more than 11 */
-    CHECK_NEAR(confident(12, 0, 18), (10.8 + 9) / 30, 1e-6); /* 12 is not more than floor(30 / 2.5) = 12 */
-    CHECK_NEAR(confident(11, 0, 0), 0.9, 1e-6);              /* not more than 11: the mean of all, which is the same */
-    CHECK_NEAR(confident(11, 1, 0), (9.9 + .1) / 12, 1e-6);
-    CHECK_NEAR(confident(1, 10, 0), 0.1, 1e-6);              /* 10 > 0.9 * 11 */
-    CHECK_NEAR(confident(1, 9, 0), (0.9 + 0.9) / 10, 1e-6);  /* 9 is not more than 9 */
-    float edge[12];
-    for (int i = 0; i < 12; i++) edge[i] = 0.8f; /* t itself is not above */
-    CHECK_NEAR(um_score_confident(edge, 12), 0.8, 1e-6);
-}
-
-/* ---- tracks: a world of people at places ---- */
-
-typedef struct cast {
-    um_score_row row;
-} cast;
-
-/* A face of 100 x 120 px, or `size` times it, with its middle at (x, y). */
-static void add(cast *c, int moment, double step_s, double x, double y, double size)
-{
-    um_score_row *r = &c->row;
-    r->face = realloc(r->face, ((size_t)r->n_faces + 1) * sizeof *r->face);
-    um_score_face *f = &r->face[r->n_faces++];
-    *f = (um_score_face){.frame = moment * 10, .time_s = moment * step_s, .track = -1};
-    double w = 50 * size, h = 60 * size;
-    float box[4] = {(float)(x - w), (float)(y - h), (float)(x + w), (float)(y + h)};
-    memcpy(f->box, box, sizeof box);
-    static const double at[5][2] = {{-.4, -.3}, {.4, -.3}, {0, 0}, {-.3, .4}, {.3, .4}};
-    for (int i = 0; i < 5; i++) {
-        f->landmarks[i][0] = (float)(x + w * at[i][0]);
-        f->landmarks[i][1] = (float)(y + h * at[i][1]);
-    }
-    f->score = calloc(2, sizeof *f->score);
-}
-
-static int tracks(cast *c)
-{
-    int n = -1;
-    c->row.n_models = 2;
-    CHECK_OK(um_score_tracks(&c->row, &n));
-    return n;
-}
-
-static void test_one_walks(void)
-{
-    cast c = {0};
-    for (int i = 0; i < 32; i++) add(&c, i, .3, 300 + 30 * i, 400 + 10 * sin(i), 1 + i / 60.0);
-    CHECK_INT(tracks(&c), 1);
-    um_score_row_release(&c.row);
-    for (int i = 0; i < 32; i++) add(&c, i, .3, 300 + 180 * i, 400, 1); /* nearly two faces a step: alone, so nobody else can be meant */
-    CHECK_INT(tracks(&c), 1);
-    um_score_row_release(&c.row);
-}
-
-static void test_two_cross(void)
-{
-    cast c = {0};
-    for (int i = 0; i < 32; i++) {
-        /* Order in a frame says nothing about who it is. */
-        double a = 100 + 40 * i, b = 1340 - 40 * i;
-        add(&c, i, .3, i % 2 ? a : b, i % 2 ? 400 : 430, 1);
-        add(&c, i, .3, i % 2 ? b : a, i % 2 ? 430 : 400, 1);
-    }
-    CHECK_INT(tracks(&c), 2);
-    for (int i = 0; i < 64; i++) {
-        bool is_a = fabs((double)(c.row.face[i].box[1] + c.row.face[i].box[3]) / 2 - 400) < 1;
-        bool first_is_a = fabs((double)(c.row.face[0].box[1] + c.row.face[0].box[3]) / 2 - 400) < 1;
-        CHECK_INT(c.row.face[i].track, is_a == first_is_a ? 0 : 1);
-    }
-    um_score_row_release(&c.row);
-}
-
-static void test_comes_and_goes(void)
-{
-    cast c = {0};
-    for (int i = 0; i < 32; i++) {
-        add(&c, i, .3, 300, 400, 1);
-        if (i % 3 != 1) add(&c, i, .3, 900, 400, 1);          /* missed by the detector in every third frame */
-        if (i == 5 || i == 20) add(&c, i, .3, 600, 900, .3);  /* a false one now and then */
-    }
-    CHECK_INT(tracks(&c), 4);
-    for (int i = 0; i < c.row.n_faces; i++)
-        for (int m = 0; m < 2; m++) c.row.face[i].score[m] = c.row.face[i].track == 1 ? 0.95f : 0.05f;
-    CHECK_OK(um_score_persons(&c.row, 8, 0.5));
-    CHECK_INT(c.row.n_persons, 2); /* false ones do not count */
-    CHECK_INT(c.row.person[0].track, 1);
-    CHECK_NEAR(c.row.score, .95, 1e-6);
-    CHECK_INT(c.row.verdict, UM_VERDICT_FAKE);
-    CHECK_NEAR(c.row.start_s, 0, 1e-9);
-    CHECK_NEAR(c.row.end_s, 30 * .3, 1e-9);
-    CHECK_INT(c.row.person[1].n_faces, 32);
-    um_score_row_release(&c.row);
-}
-
-static void test_windows_apart(void)
-{
-    cast c = {0};
-    for (int i = 0; i < 16; i++) {
-        add(&c, i, .3, 300, 400, 1);
-        c.row.face[i].window = i / 8;
-    }
-    CHECK_INT(tracks(&c), 2);
-    um_score_row_release(&c.row);
-}
-
-/* Eight faces make a person, seven do not; the best frames are the highest ones, earlier ones first. */
-static void test_persons(void)
-{
-    for (int n = 7; n <= 8; n++) {
-        cast c = {0};
-        for (int i = 0; i < n; i++) {
-            add(&c, i, .5, 300, 400, 1);
-            for (int m = 0; m < 2; m++) c.row.face[i].score[m] = i == 2 || i == 5 ? 0.6f : 0.3f + 0.1f * (float)m;
-        }
-        CHECK_INT(tracks(&c), 1);
-        CHECK_OK(um_score_persons(&c.row, 8, 0.5));
-        CHECK_INT(c.row.n_persons, n == 8);
-        if (n == 8) {
-            CHECK_INT(c.row.person[0].best_frame[0], 20);
-            CHECK_INT(c.row.person[0].best_frame[1], 50);
-            CHECK_INT(c.row.person[0].best_frame[2], 0);
-            CHECK_NEAR(c.row.model_score[0], (2 * .6 + 6 * .3) / 8, 1e-6);
-            CHECK_NEAR(c.row.model_score[1], (2 * .6 + 6 * .4) / 8, 1e-6);
-            CHECK_NEAR(c.row.score, (c.row.model_score[0] + c.row.model_score[1]) / 2, 1e-6);
-            CHECK_INT(c.row.verdict, UM_VERDICT_REAL);
-        } else {
-            CHECK(isnan(c.row.score) && isnan(c.row.model_score[0]) && c.row.verdict == UM_VERDICT_UNKNOWN);
-        }
-        um_score_row_release(&c.row);
-    }
-}
-
-static void test_faces(void)
-{
-    for (int n = 0; n <= 130; n++) {
-        cast c = {0};
-        for (int i = 0; i < n; i++) {
-            add(&c, i, .3, 300, 400, 1);
-            c.row.face[i].score[0] = c.row.face[i].score[1] = i < 127 ? 0.4f : 1.0f;
-        }
-        c.row.n_models = 2;
-        CHECK_OK(um_score_faces(&c.row, 0.5));
-        CHECK_NEAR(c.row.score, n < 2 ? 0.5 : 0.4, 1e-6);
-        CHECK_INT(c.row.verdict, n < 2 ? UM_VERDICT_UNKNOWN : UM_VERDICT_REAL);
-        CHECK_INT(c.row.faces_dropped, n > 127 ? n - 127 : 0);
-        um_score_row_release(&c.row);
-    }
-}
-
-/* ---- moments ---- */
-
-static void test_moments(void)
-{
-    um_window_options o = {.every_s = 60, .length_s = 10, .per_window = 32};
+    const um_window_options o = {.every_s = 60, .length_s = 10, .per_window = 32};
     um_moments m;
-    CHECK_OK(um_moments_spread(10, 30, &o, &m));
-    CHECK_INT(m.n, 32);
-    CHECK_INT(m.n_windows, 1);
-    CHECK_NEAR(m.time_s[0], 0, 0);
-    CHECK_NEAR(m.time_s[31], 10 - 1 / 30.0, 1e-9);
+    /* Up to a minute: one window over all of it, from the first frame to where the last begins. */
+    static const double shorts[] = {10, 59.5, 60};
+    for (size_t k = 0; k < 3; k++) {
+        CHECK_OK(um_moments_spread(shorts[k], 25, &o, &m));
+        CHECK_INT(m.n, 32);
+        CHECK_INT(m.n_windows, 1);
+        CHECK(m.time_s[0] == 0);
+        CHECK_NEAR(m.time_s[31], shorts[k] - 0.04, 1e-9);
+        CHECK_NEAR(m.time_s[1], (shorts[k] - 0.04) / 31, 1e-9);
+        um_moments_release(&m);
+    }
+    /* Longer: a window of ten seconds in each minute at most. */
+    static const struct {
+        double duration;
+        int windows;
+    } longs[] = {{60.1, 2}, {119, 2}, {120, 2}, {121, 3}, {3600, 60}};
+    for (size_t k = 0; k < sizeof longs / sizeof *longs; k++) {
+        CHECK_OK(um_moments_spread(longs[k].duration, 30, &o, &m));
+        CHECK_INT(m.n_windows, longs[k].windows);
+        CHECK_INT(m.n, 32 * longs[k].windows);
+        for (int i = 0; i < m.n; i++) {
+            CHECK_INT(m.window[i], i / 32);
+            CHECK(i == 0 || m.time_s[i] > m.time_s[i - 1]);
+            CHECK(m.time_s[i] >= 0 && m.time_s[i] <= longs[k].duration - 1.0 / 30);
+            if (i % 32 == 31) CHECK_NEAR(m.time_s[i] - m.time_s[i - 31], 10 - 1.0 / 30, 1e-6);
+            double stretch = longs[k].duration / longs[k].windows;
+            CHECK(m.time_s[i] >= (i / 32) * stretch && m.time_s[i] < (i / 32 + 1) * stretch);
+        }
+        um_moments_release(&m);
+    }
+    /* One frame, no length, no rate. */
+    CHECK_OK(um_moments_spread(0.04, 25, &o, &m));
+    for (int i = 0; i < m.n; i++) CHECK(m.time_s[i] == 0);
     um_moments_release(&m);
-    CHECK_OK(um_moments_spread(60, 0, &o, &m));
-    CHECK_INT(m.n_windows, 1);
-    CHECK_NEAR(m.time_s[31], 60, 1e-9);
+    CHECK_OK(um_moments_spread(NAN, 0, &o, &m));
+    for (int i = 0; i < m.n; i++) CHECK(m.time_s[i] == 0);
     um_moments_release(&m);
-    CHECK_OK(um_moments_spread(185, 25, &o, &m));
-    CHECK_INT(m.n_windows, 4);
-    CHECK_INT(m.n, 4 * 32);
-    CHECK_NEAR(m.time_s[32], 60, 1e-9);
-    CHECK_NEAR(m.time_s[63], 70 - 1 / 25.0, 1e-9);
-    CHECK_NEAR(m.time_s[127], 185 - 1 / 25.0, 1e-9);
-    for (int i = 1; i < m.n; i++) CHECK(m.time_s[i] >= m.time_s[i - 1] && m.window[i] >= m.window[i - 1]);
+    CHECK_OK(um_moments_spread(31, 0, &o, &m));
+    CHECK_NEAR(m.time_s[31], 31, 1e-9);
     um_moments_release(&m);
-    CHECK_OK(um_moments_spread(0, 0, &o, &m));
-    CHECK_INT(m.n, 32);
+    const um_window_options one = {.every_s = 1, .length_s = 5, .per_window = 1};
+    CHECK_OK(um_moments_spread(3, 10, &one, &m)); /* windows never overlap */
+    CHECK_INT(m.n, 3);
+    CHECK_NEAR(m.time_s[2], 2, 1e-9);
     um_moments_release(&m);
-    CHECK_INT(um_moments_spread(1e9, 30, &o, &m), UM_TOO_LARGE);
+    /* Limits. */
+    CHECK_INT(um_moments_spread(60.0 * 3126, 25, &o, &m), UM_TOO_LARGE);
+    CHECK_OK(um_moments_spread(60.0 * 3125, 25, &o, &m));
+    um_moments_release(&m);
+    CHECK_INT(um_moments_spread(1e300, 25, &o, &m), UM_TOO_LARGE);
+    CHECK_INT(um_moments_spread(INFINITY, 25, &o, &m), UM_TOO_LARGE);
+    CHECK_INT(um_moments_spread(10, 25, &(um_window_options){.every_s = 60, .length_s = 10}, &m), UM_USAGE);
+    CHECK_INT(um_moments_spread(10, 25, &(um_window_options){.every_s = NAN, .length_s = 10, .per_window = 2}, &m), UM_USAGE);
+    um_moments_release(&m);
 }
 
-static void test_linspace(void)
+enum { MODELS = 2 };
+
+static void add(um_score_row *row, int track, int64_t frame, float a, float b)
 {
-    int64_t i[64];
-    CHECK_INT(um_frames_linspace(300, 32, i), 32);
-    static const int want[6] = {0, 9, 19, 28, 38, 48}; /* numpy.linspace(0, 299, 32, dtype=int)[:6] */
-    for (int k = 0; k < 6; k++) CHECK_INT(i[k], want[k]);
-    CHECK_INT(i[31], 299);
-    CHECK_INT(um_frames_linspace(32, 32, i), 32);
-    CHECK_INT(um_frames_linspace(31, 32, i), 1); /* 0, 0.97, ...: the second is frame 0 again */
-    CHECK_INT(um_frames_linspace(1, 32, i), 1);
-    CHECK_INT(um_frames_linspace(0, 32, i), 0);
-    CHECK_INT(um_frames_linspace(40, 1, i), 1);
+    um_score_face *f = realloc(row->face, (size_t)(row->n_faces + 1) * sizeof *f);
+    float *score = malloc(MODELS * sizeof *score);
+    if (f == NULL || score == NULL) abort();
+    row->face = f;
+    score[0] = a;
+    score[1] = b;
+    f[row->n_faces++] = (um_score_face){.frame = frame, .time_s = (double)frame / 25, .track = track, .score = score};
+}
+
+static void check_persons(void)
+{
+    um_score_row row = {.n_models = MODELS};
+    /* A real person of ten faces, a fake one of nine, and a false detection of seven that nobody looked at. */
+    for (int i = 0; i < 10; i++) {
+        add(&row, 0, i, 0.25f, 0.5f);
+        if (i > 0) add(&row, 1, i, i == 4 ? 0.7f : 0.6f, i == 7 ? 0.9f : i == 4 ? 0.65f : 0.6f);
+        if (i < 7) add(&row, 2, i, NAN, NAN);
+    }
+    CHECK_OK(um_score_persons(&row, 8, 0.5));
+    CHECK_INT(row.n_persons, 2);
+    CHECK_INT(row.verdict, UM_VERDICT_FAKE);
+    CHECK_INT(row.person[0].track, 1);
+    CHECK_INT(row.person[0].n_faces, 9);
+    CHECK_NEAR(row.person[0].model_score[0], (8 * 0.6 + 0.7) / 9, 1e-6);
+    CHECK_NEAR(row.person[0].model_score[1], (7 * 0.6 + 0.9 + 0.65) / 9, 1e-6);
+    CHECK_NEAR(row.person[0].score, (row.person[0].model_score[0] + row.person[0].model_score[1]) / 2, 1e-12);
+    CHECK(row.score == row.person[0].score && row.model_score[1] == row.person[0].model_score[1]);
+    CHECK_NEAR(row.start_s, 1 / 25.0, 1e-12);
+    CHECK_NEAR(row.end_s, 9 / 25.0, 1e-12);
+    CHECK_INT(row.person[0].best_frame[0], 7); /* mean 0.75 */
+    CHECK_INT(row.person[0].best_frame[1], 4); /* 0.675 */
+    CHECK_INT(row.person[0].best_frame[2], 1); /* the first of equals */
+    CHECK_NEAR(row.person[1].score, 0.375, 1e-12);
+    CHECK_INT(row.person[1].best_frame[0], 0);
+
+    /* Again, with another limit: nothing of the last time is left. */
+    CHECK_OK(um_score_persons(&row, 10, 0.5));
+    CHECK_INT(row.n_persons, 1);
+    CHECK_INT(row.verdict, UM_VERDICT_REAL);
+    CHECK_OK(um_score_persons(&row, 10, 0.375)); /* fake from the threshold on */
+    CHECK_INT(row.verdict, UM_VERDICT_FAKE);
+    /* Persons that nobody looked at come last and give no score by themselves. */
+    CHECK_OK(um_score_persons(&row, 1, 0.5));
+    CHECK_INT(row.n_persons, 3);
+    CHECK_INT(row.person[2].track, 2);
+    CHECK(isnan(row.person[2].score));
+    CHECK_INT(row.person[2].best_frame[0], -1);
+    CHECK_OK(um_score_persons(&row, 11, 0.5));
+    CHECK_INT(row.n_persons, 0);
+    CHECK_INT(row.verdict, UM_VERDICT_UNKNOWN);
+    CHECK(isnan(row.score) && isnan(row.start_s) && isnan(row.model_score[0]));
+    um_score_row_release(&row);
+
+    /* Equal scores: who appeared first. */
+    um_score_row tie = {.n_models = MODELS};
+    for (int i = 0; i < 8; i++) {
+        add(&tie, 1, i, 0.5f, 0.5f);
+        add(&tie, 0, i + 20, 0.5f, 0.5f);
+    }
+    CHECK_OK(um_score_persons(&tie, 8, 0.5));
+    CHECK_INT(tie.person[0].track, 0);
+    CHECK_NEAR(tie.start_s, 20 / 25.0, 1e-12);
+    um_score_row_release(&tie);
+
+    um_score_row none = {.n_models = MODELS};
+    CHECK_OK(um_score_persons(&none, 8, 0.5));
+    CHECK_INT(none.verdict, UM_VERDICT_UNKNOWN);
+    CHECK(isnan(none.score));
+    um_score_row_release(&none);
+}
+
+static void check_confident(void)
+{
+    float p[40];
+    for (int i = 0; i < 40; i++) p[i] = i < 12 ? 0.9f : 0.3f;
+    CHECK_NEAR(um_score_confident(p, 29), 0.9, 1e-6);                            /* 12 of 29: more than floor(11.6) = 11 and more than 11 */
+    CHECK_NEAR(um_score_confident(p, 30), (12 * 0.9 + 18 * 0.3) / 30, 1e-6);     /* 12 are not more than 12 */
+    CHECK_NEAR(um_score_confident(p + 1, 12), (11 * 0.9 + 0.3) / 12, 1e-6);      /* 11 are too few */
+    for (int i = 0; i < 40; i++) p[i] = i < 3 ? 0.5f : 0.1f;
+    CHECK_NEAR(um_score_confident(p, 40), 0.1, 1e-6);                            /* 37 of 40 below 0.2 */
+    CHECK_NEAR(um_score_confident(p, 30), (3 * 0.5 + 27 * 0.1) / 30, 1e-6);      /* 27 are not more than 27 */
+    CHECK(isnan(um_score_confident(p, 0)));
+}
+
+/* With a bad file behind it, the status that is there stays. */
+static void check_faces_of_a_failure(void)
+{
+    um_score_row row = {.n_models = MODELS, .status = UM_CORRUPT};
+    CHECK_OK(um_score_faces(&row, 0.5));
+    CHECK_INT(row.status, UM_CORRUPT);
+    CHECK(row.score == 0.5);
+    CHECK_INT(row.verdict, UM_VERDICT_UNKNOWN);
+    um_score_row_release(&row);
 }
 
 int main(void)
 {
-    test_confident();
-    test_one_walks();
-    test_two_cross();
-    test_comes_and_goes();
-    test_windows_apart();
-    test_persons();
-    test_faces();
-    test_moments();
-    test_linspace();
+    check_moments();
+    check_confident();
+    check_persons();
+    check_faces_of_a_failure();
+    CHECK_STR(um_verdict_name(UM_VERDICT_FAKE), "fake");
+    CHECK_STR(um_verdict_name(UM_VERDICT_REAL), "real");
+    CHECK_STR(um_verdict_name(UM_VERDICT_UNKNOWN), "unknown");
     return TEST_END();
 }
