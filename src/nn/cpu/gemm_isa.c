@@ -120,12 +120,20 @@ UM_INLINE void tile(const int mr, const int nv, const tile_args *t)
 
 #define TILE(mr, nv) \
     static void tile_##mr##_##nv(const tile_args *t) { tile(mr, nv, t); }
-#define TILES(nv) TILE(1, nv) TILE(2, nv) TILE(3, nv) TILE(4, nv) TILE(5, nv) TILE(6, nv) TILE(7, nv) TILE(8, nv) TILE(9, nv)
-#define NAMES(nv) {tile_1_##nv, tile_2_##nv, tile_3_##nv, tile_4_##nv, tile_5_##nv, tile_6_##nv, tile_7_##nv, tile_8_##nv, tile_9_##nv}
+#define FEW_TILES(nv) TILE(1, nv) TILE(2, nv) TILE(3, nv) TILE(4, nv) TILE(5, nv) TILE(6, nv)
+#define FEW_NAMES(nv) tile_1_##nv, tile_2_##nv, tile_3_##nv, tile_4_##nv, tile_5_##nv, tile_6_##nv
+#if defined(UM_ISA_avx512)
+#define TILES(nv) FEW_TILES(nv) TILE(7, nv) TILE(8, nv) TILE(9, nv)
+#define NAMES(nv) {FEW_NAMES(nv), tile_7_##nv, tile_8_##nv, tile_9_##nv}
 TILES(1)
 TILES(2)
 TILES(3)
 static void (*const tiles[3][9])(const tile_args *) = {NAMES(1), NAMES(2), NAMES(3)};
+#else
+FEW_TILES(1)
+FEW_TILES(2)
+static void (*const tiles[2][6])(const tile_args *) = {{FEW_NAMES(1)}, {FEW_NAMES(2)}};
+#endif
 
 /* Where row i of the output begins, in numbers. */
 UM_INLINE size_t out_at(const um_gemm *g, int i)
