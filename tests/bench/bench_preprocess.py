@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Preprocessing beside the reference's five passes, on the same tree.
 
-    bench_preprocess.py [--data ROOT | --videos DIR] [--unmask PROGRAM] [--detector FILE] [--ranks N] [--rounds 3]
+    bench_preprocess.py [--data ROOT | --videos DIR] [--unmask PROGRAM] [--detector FILE] [--ranks N] [--rounds 3] [--originals 11] [--seconds 3]
 
 First tests/golden/compare_preprocess.py must find boxes, crops, landmarks and masks of both equal; only then are they timed, in turns. Ours is `mpirun -n N unmask preprocess --scale 0.5` (half size, as the
 reference's code does) and `unmask folds`, everything from typing the command; the peer is reference_passes.py, whose imports and start-up are left out of `peer_s` and counted in `peer_with_start_up_s`. Also timed in the
 same turns: ours with --scale auto. Each round starts with empty output folders; the videos are in the page cache for both.
 
-Without --data a tree of 11 originals with 2 fakes each, 3 s, is made by `unmask synth`: from the videos in DIR, else from the pictures that set-up fetched. One JSON line.
+Without --data a tree of --originals with 2 fakes each, --seconds long, is made by `unmask synth`: from the videos in DIR, else from the pictures that set-up fetched. One JSON line.
 Needs what reference_passes.py needs.
 """
 import argparse
@@ -35,7 +35,7 @@ def make_tree(o, root):
         source = ["--portraits", *sorted(glob.glob(os.path.join(here, "..", "..", "share", "unmask", "portraits", "*.*")))]
         if len(source) == 1:
             sys.exit("no pictures in share/unmask/portraits: run scripts/setup, or name --data or --videos")
-    peer.run([o.unmask, "synth", "--quiet", *source, "-o", root, "--parts", "1", "--originals", "11", "--fakes", "2", "--seconds", "3", "--size", "960x540", "--seed", "7", *weights(o)])
+    peer.run([o.unmask, "synth", "--quiet", *source, "-o", root, "--parts", "1", "--originals", str(o.originals), "--fakes", "2", "--seconds", str(o.seconds), "--size", "960x540", "--seed", "7", *weights(o)])
 
 
 def weights(o):
@@ -50,7 +50,11 @@ def main():
     p.add_argument("--detector", help="mtcnn.h5 (default: where the program looks)")
     p.add_argument("--ranks", type=int, default=peer.cores())
     p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--originals", type=int, default=11, help="of the tree that is made; 5 at least, one for each fold")
+    p.add_argument("--seconds", type=float, default=3, help="of each of its videos")
     o = p.parse_args()
+    if o.originals < 5:
+        p.error("--originals: 5 at least, one for each fold")
     with tempfile.TemporaryDirectory(prefix="bench_preprocess.") as work:
         root = o.data or os.path.join(work, "root")
         if not o.data:

@@ -6,7 +6,7 @@ usage: malloc_fault.py --library malloc_fault.so --root ROOT --picture FILE [--w
 Counts the allocations of each command first, then fails --count of them, spread evenly (or each --stride-th; --stride 1: all). Wanted of every run: it ends by itself, without a signal, with exit code 70 and the word
 "memory" on stderr. Where the allocation belongs to the process that decodes, the run may also end well, with a status for the video that is not CRASH. Afterwards the same command without a fault must go through on what was
 left. Prints one JSON line; exit code 1 if anything was not as wanted. Of each finding the place in the program is told (addr2line -e PROGRAM -f ADDRESS, in a build with symbols)."""
-import argparse, json, os, shutil, subprocess, sys, tempfile
+import argparse, json, os, shutil, signal, subprocess, sys, tempfile
 
 TIME_S = 120
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,6 +59,14 @@ if code != 0:
     sys.exit(f"preprocess without a fault exits with {code}: {err}")
 
 findings, runs, totals = [], 0, {}
+
+
+def report(*_):
+    print(json.dumps({"test": "malloc_fault", "allocations": totals, "runs": runs, "findings": len(findings)}), flush=True)
+    sys.exit(1 if findings else 0)
+
+
+signal.signal(signal.SIGTERM, report)  # a time limit: what was done until then counts
 for name, command in commands.items():
     if args.only and name != args.only:
         continue
@@ -88,5 +96,4 @@ for name, command in commands.items():
                     print(json.dumps(findings[-1]), file=sys.stderr, flush=True)
 if not args.work:
     shutil.rmtree(work)
-print(json.dumps({"test": "malloc_fault", "allocations": totals, "runs": runs, "findings": len(findings)}))
-sys.exit(1 if findings else 0)
+report()
