@@ -1,240 +1,359 @@
 #include "src/image/cvresize.h"
 
+#include "src/core/clones.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHANNELS = 3, TAPS = 4, COEF_ONE = 1 << 11 };
+/* The arithmetic is OpenCV 4.10's (modules/imgproc/src/resize.cpp), order of operations included: computeResizeAreaTab and ResizeArea_Invoker for INTER_AREA, ResizeAreaFast_ where both
+ * factors are whole, interpolateCubic, HResizeCubic and VResizeCubic for INTER_CUBIC. Rows are widened to floats first: the horizontal sums of INTER_CUBIC are whole numbers below 2^24 and so exact in them, and a pixel's
+ * three channels (and one of no meaning) make a vector of four. */
 
-/* INTER_AREA: `in` covers `weight` of output `out`. */
-typedef struct cell {
-    int out, in;
-    float weight;
-} cell;
+enum { C = 3, PAD = 16, CUBIC_BITS = 11, CUBIC_TAPS = 4, CV_LANES = 8 /* of 16-bit numbers in OpenCV's 128-bit vectors */ };
 
-/* INTER_CUBIC: the TAPS inputs from `first` on, by weight; first may lie before 0, and first + 3 past the end. */
-typedef struct taps {
-    int first;
-    int weight[TAPS];
-} taps;
+/* One axis: output i is the sum over k < n[i] of weight[i * taps + k] * input[first[i] + k]. */
+typedef struct axis {
+    int n_in, n_out, taps;
+    bool cubic;
+    int *first, *n;
+    float *weight;
+} axis;
 
 struct um_cvresize {
-    void *memory; /* tables and rows, as carved out for one call */
-    size_t cap;
+    axis x, y;
+    float *wide;  /* one input row */
+    float *rows;  /* rows after the horizontal pass: INTER_CUBIC 4, INTER_AREA 1 */
+    float *sum;   /* INTER_AREA: the output row as it grows; whole factors keep integers in it and in `wide` */
+    size_t wide_cap, rows_cap, sum_cap;
 };
+
+typedef float f32x4 __attribute__((vector_size(16), aligned(4)));
+typedef int32_t i32x4 __attribute__((vector_size(16), aligned(4)));
 
 um_status um_cvresize_new(um_cvresize **out)
 {
     *out = calloc(1, sizeof **out);
-    return *out != NULL ? UM_OK : UM_FAIL(UM_NO_MEMORY, "no memory for a resampler");
+    if (*out == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory to resize pictures");
+    return UM_OK;
+}
+
+static void axis_release(axis *a)
+{
+    free(a->first);
+    free(a->n);
+    free(a->weight);
+    *a = (axis){0};
 }
 
 void um_cvresize_free(um_cvresize *r)
 {
     if (r == NULL) return;
-    free(r->memory);
+    axis_release(&r->x);
+    axis_release(&r->y);
+    free(r->wide);
+    free(r->rows);
+    free(r->sum);
     free(r);
 }
 
-static um_status reserve(um_cvresize *r, size_t bytes)
+static um_status reserve(float **p, size_t *cap, size_t need)
 {
-    if (bytes <= r->cap) return UM_OK;
-    free(r->memory);
-    r->memory = malloc(bytes);
-    r->cap = r->memory != NULL ? bytes : 0;
-    return r->memory != NULL ? UM_OK : UM_FAIL(UM_NO_MEMORY, "no memory to resample a picture");
+    if (need <= *cap) return UM_OK;
+    free(*p);
+    *cap = 0;
+    *p = malloc(need * sizeof **p);
+    if (*p == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory to resize a picture");
+    *cap = need;
+    return UM_OK;
+}
+
+static um_status axis_alloc(axis *a, int n_in, int n_out, int taps, bool cubic)
+{
+    axis_release(a);
+    a->first = malloc((size_t)n_out * sizeof *a->first);
+    a->n = malloc((size_t)n_out * sizeof *a->n);
+    a->weight = calloc((size_t)n_out * (size_t)taps, sizeof *a->weight);
+    if (a->first == NULL || a->n == NULL || a->weight == NULL) {
+        axis_release(a);
+        return UM_FAIL(UM_NO_MEMORY, "no memory to resize %d to %d pixels", n_in, n_out);
+    }
+    a->n_in = n_in;
+    a->n_out = n_out;
+    a->taps = taps;
+    a->cubic = cubic;
+    return UM_OK;
+}
+
+/* OpenCV goes through the inverse: 1 / (n_out / n_in) is not always n_in / n_out, and a factor of 3 not always whole. */
+static double axis_scale(int n_in, int n_out) { return 1.0 / ((double)n_out / n_in); }
+
+static um_status axis_area(axis *a, int n_in, int n_out)
+{
+    if (a->n_in == n_in && a->n_out == n_out && !a->cubic) return UM_OK;
+    const double scale = axis_scale(n_in, n_out);
+    UM_PASS(axis_alloc(a, n_in, n_out, (int)ceil(scale) + 2, false));
+    for (int i = 0; i < n_out; i++) {
+        double lo = i * scale, hi = lo + scale, cell = fmin(scale, n_in - lo);
+        int whole_lo = (int)ceil(lo), whole_hi = (int)floor(hi), n = 0;
+        if (whole_hi > n_in - 1) whole_hi = n_in - 1;
+        if (whole_lo > whole_hi) whole_lo = whole_hi;
+        float *w = a->weight + (size_t)i * (size_t)a->taps;
+        a->first[i] = whole_lo;
+        if (whole_lo - lo > 1e-3) {
+            a->first[i]--;
+            w[n++] = (float)((whole_lo - lo) / cell);
+        }
+        for (int k = whole_lo; k < whole_hi; k++) w[n++] = (float)(1.0 / cell);
+        if (hi - whole_hi > 1e-3) w[n++] = (float)(fmin(fmin(hi - whole_hi, 1.0), cell) / cell);
+        a->n[i] = n;
+    }
+    return UM_OK;
+}
+
+static um_status axis_cubic(axis *a, int n_in, int n_out)
+{
+    if (a->n_in == n_in && a->n_out == n_out && a->cubic) return UM_OK;
+    const double scale = axis_scale(n_in, n_out);
+    UM_PASS(axis_alloc(a, n_in, n_out, CUBIC_TAPS, true));
+    for (int i = 0; i < n_out; i++) {
+        const float A = -0.75f;
+        float at = (float)((i + 0.5) * scale - 0.5), whole = floorf(at), x = at - whole, k[CUBIC_TAPS];
+        k[0] = ((A * (x + 1) - 5 * A) * (x + 1) + 8 * A) * (x + 1) - 4 * A;
+        k[1] = ((A + 2) * x - (A + 3)) * x * x + 1;
+        k[2] = ((A + 2) * (1 - x) - (A + 3)) * (1 - x) * (1 - x) + 1;
+        k[3] = 1.0f - k[0] - k[1] - k[2];
+        /* Each rounded by itself: the sum may miss 1 by a little, and nobody mends it. */
+        for (int t = 0; t < CUBIC_TAPS; t++) a->weight[(size_t)i * CUBIC_TAPS + (size_t)t] = rintf(k[t] * (1 << CUBIC_BITS));
+        a->first[i] = (int)whole - 1;
+        a->n[i] = CUBIC_TAPS;
+    }
+    return UM_OK;
+}
+
+UM_CLONES static void widen(const uint8_t *restrict in, int n, float *restrict out)
+{
+    for (int i = 0; i < n; i++) out[i] = (float)in[i];
+}
+
+/* Half to even, 0..255: adding 1.5 * 2^23 leaves no bits for a fraction, and the whole number stands in the lowest ones. */
+static inline uint8_t round_clip(float v)
+{
+    union {
+        float f;
+        uint32_t bits;
+    } u;
+    v = v > 0 ? v : 0;
+    v = v < 255 ? v : 255;
+    u.f = v + 12582912.0f;
+    return (uint8_t)u.bits;
+}
+
+UM_CLONES static void round_row(const float *restrict in, int n, uint8_t *restrict out)
+{
+    for (int i = 0; i < n; i++) out[i] = round_clip(in[i]);
+}
+
+UM_CLONES static void row_scale(const float *restrict in, float weight, int n, float *restrict out)
+{
+    for (int i = 0; i < n; i++) out[i] = weight * in[i];
+}
+
+UM_CLONES static void row_add(const float *restrict in, float weight, int n, float *restrict out)
+{
+    for (int i = 0; i < n; i++) out[i] = out[i] + weight * in[i];
+}
+
+/* `in` has its first pixel at in[0] and may be read before it and after its end as far as the axis asks; writes one number past the end of `out`. */
+static void pass_x(const axis *a, const float *in, float *out)
+{
+    for (int i = 0; i < a->n_out; i++) {
+        const float *p = in + (ptrdiff_t)a->first[i] * C, *w = a->weight + (size_t)i * (size_t)a->taps;
+        f32x4 s = *(const f32x4 *)(const void *)p * w[0];
+        for (int t = 1; t < a->n[i]; t++) s = s + *(const f32x4 *)(const void *)(p + (size_t)t * C) * w[t];
+        *(f32x4 *)(void *)(out + (size_t)i * C) = s;
+    }
+}
+
+/* The same with four taps known to be four. */
+static void pass_x_cubic(const axis *a, const float *in, float *out)
+{
+    for (int i = 0; i < a->n_out; i++) {
+        const float *p = in + (ptrdiff_t)a->first[i] * C, *w = a->weight + (size_t)i * CUBIC_TAPS;
+        f32x4 s = *(const f32x4 *)(const void *)p * w[0] + *(const f32x4 *)(const void *)(p + C) * w[1];
+        s = s + (*(const f32x4 *)(const void *)(p + 2 * C) * w[2] + *(const f32x4 *)(const void *)(p + 3 * C) * w[3]);
+        *(f32x4 *)(void *)(out + (size_t)i * C) = s;
+    }
+}
+
+static void copy(const um_image *in, um_image *out)
+{
+    for (int y = 0; y < in->height_px; y++) memcpy(out->data + (size_t)y * out->stride, in->data + (size_t)y * in->stride, (size_t)in->width_px * C);
 }
 
 static um_status check(const um_image *in, const um_image *out)
 {
-    if (in->channels != CHANNELS || out->channels != CHANNELS || in->width_px < 1 || in->height_px < 1 || out->width_px < 1 || out->height_px < 1)
-        return UM_FAIL(UM_USAGE, "cannot resample %dx%d with %d channels to %dx%d with %d", in->width_px, in->height_px, in->channels, out->width_px,
-                       out->height_px, out->channels);
+    if (in->channels != C || out->channels != C) return UM_FAIL(UM_USAGE, "resizing %d to %d channels", in->channels, out->channels);
+    const int side[4] = {in->width_px, in->height_px, out->width_px, out->height_px};
+    for (int i = 0; i < 4; i++)
+        if (side[i] < 1 || side[i] > UM_IMAGE_MAX_SIDE) return UM_FAIL(UM_USAGE, "resizing %dx%d to %dx%d", side[0], side[1], side[2], side[3]);
     return UM_OK;
 }
 
-static uint8_t clamp_u8(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
-/* Ties to even, as cvRound. */
-static uint8_t round_u8(float v) { return clamp_u8((int)lrintf(v)); }
-/* Inputs per output, with OpenCV's two roundings. */
-static double factor(int in, int out) { return 1.0 / ((double)out / in); }
+static bool same_size(const um_image *in, const um_image *out) { return in->width_px == out->width_px && in->height_px == out->height_px; }
 
-/* ---- INTER_AREA ---- */
-
-/* computeResizeAreaTab: each input in order, for each output that it covers. Returns how many cells; there are at most in + 2 * out. */
-static int cells(int in, int out, cell *c)
+UM_CLONES static void sum_rows(const uint8_t *restrict in, size_t stride, int n_rows, int n, int32_t *restrict out)
 {
-    double scale = factor(in, out);
-    int n = 0;
-    for (int o = 0; o < out; o++) {
-        double from = o * scale, to = from + scale, width = fmin(scale, in - from);
-        int first = (int)ceil(from), last = (int)floor(to);
-        if (last > in - 1) last = in - 1;
-        if (first > last) first = last;
-        if (first - from > 1e-3) c[n++] = (cell){o, first - 1, (float)((first - from) / width)};
-        for (int i = first; i < last; i++) c[n++] = (cell){o, i, (float)(1.0 / width)};
-        if (to - last > 1e-3) c[n++] = (cell){o, last, (float)(fmin(fmin(to - last, 1.0), width) / width)};
-    }
-    return n;
+    for (int i = 0; i < n; i++) out[i] = in[i];
+    for (int k = 1; k < n_rows; k++)
+        for (int i = 0; i < n; i++) out[i] += in[(size_t)k * stride + (size_t)i];
 }
 
-static void area_row(const uint8_t *row, const cell *c, int n, float *sum, int out_width)
+UM_CLONES static void round_sums(const int32_t *restrict in, float scale, int n, uint8_t *restrict out)
 {
-    memset(sum, 0, (size_t)out_width * CHANNELS * sizeof *sum);
-    for (int i = 0; i < n; i++) {
-        float *s = sum + CHANNELS * c[i].out;
-        const uint8_t *p = row + CHANNELS * c[i].in;
-        for (int k = 0; k < CHANNELS; k++) s[k] += (float)p[k] * c[i].weight;
-    }
+    for (int i = 0; i < n; i++) out[i] = round_clip((float)in[i] * scale);
 }
 
-static um_status area_fraction(um_cvresize *r, const um_image *in, um_image *out)
+UM_CLONES static void round_quarters(const int32_t *restrict in, int n, uint8_t *restrict out)
 {
-    int W = in->width_px, H = in->height_px, Q = out->width_px, P = out->height_px;
-    size_t n_x = (size_t)W + 2 * (size_t)Q, n_y = (size_t)H + 2 * (size_t)P, row = (size_t)Q * CHANNELS;
-    UM_PASS(reserve(r, (n_x + n_y) * sizeof(cell) + 2 * row * sizeof(float)));
-    cell *x = r->memory, *y = x + n_x;
-    float *across = (float *)(y + n_y), *sum = across + row;
-    int nx = cells(W, Q, x), ny = cells(H, P, y), done = -1;
-    for (int j = 0; j < ny; j++) {
-        /* A row that two outputs share comes twice in a row. */
-        if (y[j].in != done) area_row(in->data + (size_t)y[j].in * in->stride, x, nx, across, Q);
-        done = y[j].in;
-        bool first = j == 0 || y[j].out != y[j - 1].out, last = j + 1 == ny || y[j].out != y[j + 1].out;
-        float w = y[j].weight;
-        if (first)
-            for (size_t i = 0; i < row; i++) sum[i] = w * across[i];
-        else
-            for (size_t i = 0; i < row; i++) sum[i] += w * across[i];
-        uint8_t *to = out->data + (size_t)y[j].out * out->stride;
-        if (last)
-            for (size_t i = 0; i < row; i++) to[i] = round_u8(sum[i]);
-    }
-    return UM_OK;
+    for (int i = 0; i < n; i++) out[i] = (uint8_t)((in[i] + 2) >> 2);
 }
 
-/* Both factors are whole numbers: fx x fy pixels become one. */
-static void area_whole(const um_image *in, um_image *out, int fx, int fy)
+/* Both factors whole: sums of whole numbers, times 1 / area in f32, half to even; but 2 x 2 adds 2 and shifts: half up. */
+static um_status area_whole(um_cvresize *r, const um_image *in, um_image *out, int fx, int fy)
 {
-    float scale = 1.0f / (float)(fx * fy);
-    for (int p = 0; p < out->height_px; p++)
-        for (int q = 0; q < out->width_px; q++) {
-            int sum[CHANNELS] = {0};
-            for (int v = 0; v < fy; v++) {
-                const uint8_t *s = in->data + (size_t)(p * fy + v) * in->stride + (size_t)(q * fx) * CHANNELS;
-                for (int u = 0; u < fx * CHANNELS; u += CHANNELS)
-                    for (int k = 0; k < CHANNELS; k++) sum[k] += s[u + k];
-            }
-            uint8_t *to = out->data + (size_t)p * out->stride + (size_t)q * CHANNELS;
-            for (int k = 0; k < CHANNELS; k++) to[k] = fx == 2 && fy == 2 ? (uint8_t)((sum[k] + 2) >> 2) : round_u8((float)sum[k] * scale);
+    const int n_in = in->width_px * C, n = out->width_px * C;
+    UM_PASS(reserve(&r->wide, &r->wide_cap, (size_t)n_in + PAD));
+    UM_PASS(reserve(&r->sum, &r->sum_cap, (size_t)n + PAD));
+    int32_t *column = (int32_t *)(void *)r->wide, *sum = (int32_t *)(void *)r->sum;
+    memset(column + n_in, 0, PAD * sizeof *column);
+    for (int y = 0; y < out->height_px; y++) {
+        sum_rows(in->data + (size_t)y * (size_t)fy * in->stride, in->stride, fy, n_in, column);
+        const int32_t *p = column;
+        for (int x = 0; x < out->width_px; x++, p += fx * C) {
+            i32x4 s = *(const i32x4 *)(const void *)p;
+            for (int k = 1; k < fx; k++) s = s + *(const i32x4 *)(const void *)(p + k * C);
+            *(i32x4 *)(void *)(sum + (size_t)x * C) = s;
         }
+        uint8_t *to = out->data + (size_t)y * out->stride;
+        if (fx == 2 && fy == 2)
+            round_quarters(sum, n, to);
+        else
+            round_sums(sum, 1.0f / (float)(fx * fy), n, to);
+    }
+    return UM_OK;
 }
 
 um_status um_cvresize_area(um_cvresize *r, const um_image *in, um_image *out)
 {
     UM_PASS(check(in, out));
-    if (out->width_px > in->width_px || out->height_px > in->height_px)
-        return UM_FAIL(UM_USAGE, "area averaging does not enlarge %dx%d to %dx%d", in->width_px, in->height_px, out->width_px, out->height_px);
-    double x = factor(in->width_px, out->width_px), y = factor(in->height_px, out->height_px);
-    int fx = (int)lrint(x), fy = (int)lrint(y);
-    if (fabs(x - fx) >= DBL_EPSILON || fabs(y - fy) >= DBL_EPSILON) return area_fraction(r, in, out);
-    area_whole(in, out, fx, fy);
+    if (same_size(in, out)) {
+        copy(in, out);
+        return UM_OK;
+    }
+    if (in->width_px < out->width_px || in->height_px < out->height_px)
+        return UM_FAIL(UM_USAGE, "area averaging only shrinks: %dx%d to %dx%d", in->width_px, in->height_px, out->width_px, out->height_px);
+    const double sx = axis_scale(in->width_px, out->width_px), sy = axis_scale(in->height_px, out->height_px);
+    const int fx = (int)rint(sx), fy = (int)rint(sy);
+    if ((int64_t)fx * fy > INT32_MAX / 255) return UM_FAIL(UM_USAGE, "resizing by %d x %d", fx, fy);
+    if (fabs(sx - fx) < DBL_EPSILON && fabs(sy - fy) < DBL_EPSILON) return area_whole(r, in, out, fx, fy);
+
+    const int n_in = in->width_px * C, n = out->width_px * C;
+    UM_PASS(axis_area(&r->x, in->width_px, out->width_px));
+    UM_PASS(axis_area(&r->y, in->height_px, out->height_px));
+    UM_PASS(reserve(&r->wide, &r->wide_cap, (size_t)n_in + PAD));
+    UM_PASS(reserve(&r->rows, &r->rows_cap, (size_t)n + PAD));
+    UM_PASS(reserve(&r->sum, &r->sum_cap, (size_t)n));
+    memset(r->wide + n_in, 0, PAD * sizeof *r->wide);
+    int done = -1; /* input row that is in r->rows: the last of one output row may be the first of the next */
+    for (int y = 0; y < out->height_px; y++) {
+        for (int k = 0; k < r->y.n[y]; k++) {
+            const int row = r->y.first[y] + k;
+            const float weight = r->y.weight[(size_t)y * (size_t)r->y.taps + (size_t)k];
+            if (row != done) {
+                widen(in->data + (size_t)row * in->stride, n_in, r->wide);
+                pass_x(&r->x, r->wide, r->rows);
+                done = row;
+            }
+            (k == 0 ? row_scale : row_add)(r->rows, weight, n, r->sum);
+        }
+        round_row(r->sum, n, out->data + (size_t)y * out->stride);
+    }
     return UM_OK;
 }
 
-/* ---- INTER_CUBIC ---- */
-
-/* interpolateCubic and its rounding to fixed point: Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29(6), 1981, with a = -0.75. */
-static void cubic_taps(int in, int out, taps *t)
+/* OpenCV's vertical pass is in f32 where its vectors reach, in this order, and in fixed point in the rest of the row. */
+UM_CLONES static void cubic_y(const float *restrict s0, const float *restrict s1, const float *restrict s2, const float *restrict s3, const float *w, int n, uint8_t *restrict out)
 {
-    const float a = -0.75f;
-    double scale = factor(in, out);
-    for (int o = 0; o < out; o++) {
-        float at = (float)((o + 0.5) * scale - 0.5), c[TAPS];
-        int first = (int)floorf(at);
-        float x = at - (float)first;
-        c[0] = ((a * (x + 1) - 5 * a) * (x + 1) + 8 * a) * (x + 1) - 4 * a;
-        c[1] = ((a + 2) * x - (a + 3)) * x * x + 1;
-        c[2] = ((a + 2) * (1 - x) - (a + 3)) * (1 - x) * (1 - x) + 1;
-        c[3] = 1.0f - c[0] - c[1] - c[2];
-        t[o].first = first - 1;
-        for (int k = 0; k < TAPS; k++) t[o].weight[k] = (int)lrintf(c[k] * COEF_ONE);
-    }
-}
-
-static int inside(int i, int n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
-
-static void cubic_row(const uint8_t *row, int in_width, const taps *t, int out_width, int *sum)
-{
-    for (int o = 0; o < out_width; o++) {
-        int f = t[o].first;
-        const int *w = t[o].weight;
-        int *s = sum + CHANNELS * o;
-        if (f >= 0 && f + TAPS <= in_width) {
-            const uint8_t *p = row + CHANNELS * f;
-            for (int k = 0; k < CHANNELS; k++) s[k] = p[k] * w[0] + p[3 + k] * w[1] + p[6 + k] * w[2] + p[9 + k] * w[3];
-        } else {
-            for (int k = 0; k < CHANNELS; k++) {
-                s[k] = 0;
-                for (int i = 0; i < TAPS; i++) s[k] += row[CHANNELS * inside(f + i, in_width) + k] * w[i];
-            }
-        }
+    const float unit = 1.0f / (1 << 2 * CUBIC_BITS), b0 = w[0] * unit, b1 = w[1] * unit, b2 = w[2] * unit, b3 = w[3] * unit;
+    const int32_t i0 = (int32_t)w[0], i1 = (int32_t)w[1], i2 = (int32_t)w[2], i3 = (int32_t)w[3];
+    const int vectors = n / CV_LANES * CV_LANES;
+    for (int x = 0; x < vectors; x++) out[x] = round_clip(s0[x] * b0 + (s1[x] * b1 + (s2[x] * b2 + s3[x] * b3)));
+    for (int x = vectors; x < n; x++) {
+        int32_t v = (int32_t)s0[x] * i0 + (int32_t)s1[x] * i1 + (int32_t)s2[x] * i2 + (int32_t)s3[x] * i3;
+        v = (v + (1 << (2 * CUBIC_BITS - 1))) >> 2 * CUBIC_BITS;
+        out[x] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
     }
 }
 
 um_status um_cvresize_cubic(um_cvresize *r, const um_image *in, um_image *out)
 {
+    enum { BORDER = 2 }; /* pixels that the taps reach beyond either end */
     UM_PASS(check(in, out));
-    int W = in->width_px, H = in->height_px, Q = out->width_px, P = out->height_px;
-    size_t row = (size_t)Q * CHANNELS;
-    UM_PASS(reserve(r, ((size_t)Q + (size_t)P) * sizeof(taps) + TAPS * row * sizeof(int)));
-    taps *x = r->memory, *y = x + Q;
-    int *ring = (int *)(y + P), held[TAPS] = {-1, -1, -1, -1}; /* input row whose sums lie in ring[i % TAPS] */
-    cubic_taps(W, Q, x);
-    cubic_taps(H, P, y);
-    for (int p = 0; p < P; p++) {
-        const int *s[TAPS];
-        float b[TAPS];
-        for (int k = 0; k < TAPS; k++) {
-            int i = inside(y[p].first + k, H), slot = i % TAPS;
-            if (held[slot] != i) cubic_row(in->data + (size_t)i * in->stride, W, x, Q, ring + (size_t)slot * row);
-            held[slot] = i;
-            s[k] = ring + (size_t)slot * row;
-            b[k] = (float)y[p].weight[k] * (1.0f / ((float)COEF_ONE * COEF_ONE));
+    if (same_size(in, out)) {
+        copy(in, out);
+        return UM_OK;
+    }
+    const int width = in->width_px, n = out->width_px * C;
+    const size_t pitch = (size_t)n + PAD;
+    UM_PASS(axis_cubic(&r->x, width, out->width_px));
+    UM_PASS(axis_cubic(&r->y, in->height_px, out->height_px));
+    UM_PASS(reserve(&r->wide, &r->wide_cap, (size_t)(width + 2 * BORDER) * C + PAD));
+    UM_PASS(reserve(&r->rows, &r->rows_cap, CUBIC_TAPS * pitch));
+    float *wide = r->wide + BORDER * C;
+    memset(wide + (width + BORDER) * C, 0, PAD * sizeof *wide);
+    int held[CUBIC_TAPS] = {-1, -1, -1, -1}; /* four rows in a row are four slots: the slot is the row modulo 4 */
+    for (int y = 0; y < out->height_px; y++) {
+        const float *row[CUBIC_TAPS];
+        for (int k = 0; k < CUBIC_TAPS; k++) {
+            int at = r->y.first[y] + k;
+            at = at < 0 ? 0 : at >= in->height_px ? in->height_px - 1 : at;
+            float *slot = r->rows + (size_t)(at % CUBIC_TAPS) * pitch;
+            row[k] = slot;
+            if (held[at % CUBIC_TAPS] == at) continue;
+            held[at % CUBIC_TAPS] = at;
+            widen(in->data + (size_t)at * in->stride, width * C, wide);
+            for (int b = 0; b < BORDER * C; b++) {
+                wide[b - BORDER * C] = wide[b % C];
+                wide[width * C + b] = wide[(width - 1) * C + b % C];
+            }
+            pass_x_cubic(&r->x, wide, slot);
         }
-        /* VResizeCubicVec_32s8u: in this order, in f32, without fusing, eight values at a time; FixedPtCast: what is left of the row, in integers. */
-        uint8_t *to = out->data + (size_t)p * out->stride;
-        size_t i = 0;
-        for (; i < row - row % 8; i++)
-            to[i] = round_u8((float)s[0][i] * b[0] + ((float)s[1][i] * b[1] + ((float)s[2][i] * b[2] + (float)s[3][i] * b[3])));
-        for (; i < row; i++) {
-            int sum = COEF_ONE * COEF_ONE / 2;
-            for (int k = 0; k < TAPS; k++) sum += s[k][i] * y[p].weight[k];
-            to[i] = clamp_u8(sum >> 22);
-        }
+        cubic_y(row[0], row[1], row[2], row[3], r->y.weight + (size_t)y * CUBIC_TAPS, n, out->data + (size_t)y * out->stride);
     }
     return UM_OK;
 }
 
-/* ---- the classifier's input ---- */
-
 um_status um_cvresize_letterbox(um_cvresize *r, const um_image *crop, int size_px, uint8_t *out)
 {
-    int w = crop->width_px, h = crop->height_px, longer = w > h ? w : h;
-    if (size_px < 1 || longer < 1) return UM_FAIL(UM_USAGE, "cannot bring a crop of %dx%d to %d px", w, h, size_px);
-    double scale = (double)size_px / longer;
-    int Q = w > h ? size_px : (int)(w * scale), P = w > h ? (int)(h * scale) : size_px;
-    if (Q < 1) Q = 1;
-    if (P < 1) P = 1;
-    size_t stride = (size_t)size_px * CHANNELS;
-    memset(out, 0, stride * (size_t)size_px);
-    um_image place = {.data = out + (size_t)((size_px - P) / 2) * stride + (size_t)((size_px - Q) / 2) * CHANNELS, .width_px = Q, .height_px = P, .channels = CHANNELS, .stride = stride};
-    if (longer == size_px) {
-        UM_PASS(check(crop, &place));
-        for (int y = 0; y < h; y++) memcpy(place.data + (size_t)y * stride, crop->data + (size_t)y * crop->stride, (size_t)w * CHANNELS);
-        return UM_OK;
+    int w = crop->width_px, h = crop->height_px;
+    if (size_px < 1 || size_px > UM_IMAGE_MAX_SIDE) return UM_FAIL(UM_USAGE, "a picture of %d pixels a side", size_px);
+    if (w < 1 || h < 1) return UM_FAIL(UM_USAGE, "a crop of %dx%d", w, h);
+    const bool enlarge = (w > h ? w : h) < size_px;
+    if (w > h) {
+        h = (int)(h * ((double)size_px / w));
+        w = size_px;
+    } else {
+        w = (int)(w * ((double)size_px / h));
+        h = size_px;
     }
-    return scale > 1 ? um_cvresize_cubic(r, crop, &place) : um_cvresize_area(r, crop, &place);
+    /* The reference fails on a strip so thin that nothing of it would be left. */
+    if (w < 1) w = 1;
+    if (h < 1) h = 1;
+    const size_t stride = (size_t)size_px * C;
+    memset(out, 0, stride * (size_t)size_px);
+    um_image to = {.data = out + (size_t)((size_px - h) / 2) * stride + (size_t)((size_px - w) / 2) * C, .width_px = w, .height_px = h, .channels = C, .stride = stride};
+    return enlarge ? um_cvresize_cubic(r, crop, &to) : um_cvresize_area(r, crop, &to);
 }

@@ -49,7 +49,7 @@ typedef struct um_score_row {
     int n_faces;
     int faces_dropped;       /* --pool faces: beyond the 127th */
 } um_score_row;
-/* Frees what the row owns. */
+/* Frees what the row owns: face, each face's score, model_score, person, each person's model_score; each was allocated by itself. */
 void um_score_row_release(um_score_row *r);
 
 /* The reference's confident_strategy: mean of the predictions above t = 0.8 when more than floor(n / 2.5) and more than 11 are above; else the mean of those below 0.2 when more than 90 % are; else the mean of all. NaN for
@@ -62,5 +62,5 @@ um_status um_score_tracks(um_score_row *row, int *n_tracks);
 /* --pool persons: from faces with tracks and scores to persons (tracks of at least min_faces faces), the video's score (the highest person's) with its time range, model_score and verdict (fake where score >= threshold). Without
  * a person: unknown, NaN. Errors: UM_NO_MEMORY. */
 um_status um_score_persons(um_score_row *row, int min_faces, double threshold);
-/* --pool faces: the reference's rule over the first 127 faces as one pool, with its quirks: exactly one face gives 0.5, none gives 0.5 (the row's status says so; the verdict is then unknown). Errors: UM_NO_MEMORY. */
+/* --pool faces: the reference's rule over the first 127 faces as one pool, with its quirks: exactly one face gives 0.5, none gives 0.5 and UM_NO_FACE where the status was UM_OK; the verdict of both is unknown, and model_score NaN. Errors: UM_NO_MEMORY. */
 um_status um_score_faces(um_score_row *row, double threshold);

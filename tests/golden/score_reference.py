@@ -17,7 +17,7 @@ from PIL import Image
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import classifier_peer as peer  # noqa: E402
-from make_cvresize_golden import letterbox  # noqa: E402
+from make_cvresize_golden import isotropically_resize_image, put_to_center  # noqa: E402
 
 FRAMES, SLOTS = 32, 4 * 32
 
@@ -75,7 +75,7 @@ def confident(pred, t=0.8):
 
 def score(path, models, detector, size=380):
     """(score, logits (models, faces))."""
-    x = [letterbox(crop, size) for crop in crops(read_frames(path), detector)][:SLOTS - 1]
+    x = [put_to_center(isotropically_resize_image(crop, size), size) for crop in crops(read_frames(path), detector)][:SLOTS - 1]
     if len(x) < 2:  # one face: squeeze() leaves a number, indexing it fails
         return 0.5, np.zeros((len(models), len(x)))
     z = [peer.logits(net, np.stack(x), 8) for net in models]
