@@ -1,38 +1,8 @@
 /* OpenCV's area and cubic resizing and the classifier's letterbox, to the bit (make_cvresize_golden.py). usage: test_cvresize DATA/cvresize.tsv
  * or, for compare_cvresize.py: test_cvresize -, which resizes what it is given: per picture a line "kind w h to_w to_h\n" and the bytes on stdin, the result's bytes on stdout. */
 #include "src/image/cvresize.h"
+#include "tests/golden/picture.h"
 #include "tests/unit/test.h"
-
-#include <stdlib.h>
-
-static uint32_t crc32(const uint8_t *p, size_t n)
-{
-    uint32_t crc = 0xffffffffu;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= p[i];
-        for (int k = 0; k < 8; k++) crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
-    }
-    return ~crc;
-}
-
-/* The picture of make_resize_golden.py, with `spare` bytes after each row that nothing may depend on. */
-static void picture(int w, int h, size_t spare, um_image *out)
-{
-    *out = (um_image){.width_px = w, .height_px = h, .channels = 3, .stride = (size_t)w * 3 + spare};
-    out->data = malloc(out->stride * (size_t)h - spare); /* to the byte: a read past the end is seen by the sanitizer */
-    if (out->data == NULL) abort();
-    for (uint32_t y = 0; y < (uint32_t)h; y++) {
-        uint8_t *row = out->data + y * out->stride;
-        for (uint32_t x = 0; x < (uint32_t)w; x++)
-            for (uint32_t c = 0; c < 3; c++) {
-                uint32_t v = x * 73856093u ^ y * 19349663u ^ c * 83492791u;
-                v ^= v >> 15;
-                v *= 0x2c1b3c6du;
-                row[x * 3 + c] = (uint8_t)(y * 2 < (uint32_t)h ? v >> 13 : (x / 3 + y / 2 + c) % 3 == 0 ? 255 : 0);
-            }
-        if (y + 1 < (uint32_t)h) memset(row + w * 3, 0xa5, spare);
-    }
-}
 
 static um_status resize(um_cvresize *r, const char *kind, const um_image *in, um_image *out)
 {
@@ -45,7 +15,7 @@ static void check_case(um_cvresize *r, const char *kind, int w, int h, int to_w,
 {
     for (size_t spare = 0; spare < 6; spare += 5) {
         um_image in, out, view;
-        picture(w, h, spare, &in);
+        picture(w, h, 3, spare, &in);
         CHECK_OK(um_image_new(to_w + 4, to_h + 2, 3, &out));
         memset(out.data, 0x5a, out.stride * (size_t)out.height_px);
         view = um_image_crop(&out, (um_rect){2, 1, 2 + to_w, 1 + to_h});
