@@ -198,7 +198,7 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     um_world_bcast(world, w->model, (size_t)n * sizeof *w->model);
 
     um_dtype precision = choose_precision(world, wish->bf16);
-    s->precision = precision == UM_BF16 ? "bf16" : "f32";
+    s->precision = precision == UM_F32 ? "f32" : strcmp(um_backend_cpu_arithmetic(UM_BF16), "f32") == 0 ? "bf16" : "bf16 products";
     st = make_detectors(s, w, wish->detector);
     if (st == UM_OK) st = make_classifiers(s, w, precision, &bytes);
     UM_PASS(um_agree(world, st, "loading the models"));

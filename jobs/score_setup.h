@@ -19,7 +19,7 @@ typedef struct um_score_setup {
     char **name;             /* [scorer.n_models] file names without .h5, for people */
     um_buf fingerprints;     /* of the models, joined by spaces, in order */
     char detector[17];
-    const char *precision;   /* "f32", "bf16": what is really used */
+    const char *precision;   /* "f32", "bf16" (maps and weights; f32 arithmetic), "bf16 products": what is really used, and decides bits */
     const char *backend, *isa;
     int64_t shared_bytes, own_bytes; /* weights, once a machine; activations and the like, each rank */
     struct um_score_setup_work *work; /* private */
