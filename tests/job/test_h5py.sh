@@ -10,9 +10,11 @@ need_portraits
 (cd "$work" && rc 0 "$UNMASK" preprocess root --store store)
 "$UNMASK" inspect "$work/store" --json >"$work/inspect.json"
 
-# The example of the manual, as it stands there, on this store.
-awk '/^...python$/ { on = 1; next } /^...$/ { on = 0 } on' "$UNMASK_SOURCE/docs/format.md" >"$work/example.py"
+# The examples of the manual, as they stand there: the first on this store, the second on a model.
+awk -v dir="$work" '/^...python$/ { on = 1; n++; next } /^...$/ { on = 0 } on { print >(dir "/example" (n > 1 ? n : "") ".py") }' "$UNMASK_SOURCE/docs/format.md"
 grep -q index.h5 "$work/example.py" || fail "docs/format.md has no example in Python"
+grep -q model.h5 "$work/example2.py" || fail "docs/format.md has no example in Python of a model"
+(cd "$work" && rc 0 "$UNMASK" import random --arch w0.2d0.2 --size 64 -o model.h5 && "$python" example2.py | grep -q "'arch': 'w0.2d0.2'") || fail "the example of docs/format.md does not read a model"
 sed -i "s|DIR/|$work/store/|" "$work/example.py"
 
 mkdir "$work/elsewhere"
