@@ -48,6 +48,11 @@ run 0 root
 run 0 --help
 [ "$status" = 0 ] || fail "--help gives $status"
 
+status=0
+(unset UNMASK; PATH=/usr/bin:/bin SLURM_SUBMIT_DIR="$dir" bash slurm/preprocess.sbatch root store) >"$dir/out" 2>&1 || status=$?
+[ "$status" = 78 ] || fail "without a program the exit code is $status instead of 78"
+grep -qF "$dir/build/release/unmask" "$dir/out" || fail "it does not say where it looked: $(cat "$dir/out")"
+
 export SLURM_JOB_ID=17
 run 75 root store
 [ "$status" = 75 ] || fail "exit code $status instead of 75"
