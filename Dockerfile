@@ -1,7 +1,8 @@
 # unmask on Debian 12: everything that scripts/setup installs, the program built, the detector imported.
 #   docker build -t unmask .
 #   docker run --rm unmask scripts/demo                                            the demo
-#   docker run --rm -v /data:/data unmask mpirun -n 8 unmask preprocess /data/dfdc --store /data/store
+#   docker run --rm --user "$(id -u):$(id -g)" -v /data:/data unmask mpirun -n 8 unmask preprocess /data/dfdc --store /data/store
+# Without --user it runs as user 1000, who must be allowed to write the store.
 FROM debian:12
 
 WORKDIR /opt/unmask

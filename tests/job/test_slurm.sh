@@ -4,6 +4,7 @@
 
 # ctest's time limit kills without a word and would leave the daemons behind: this one comes before it.
 [ -n "${UNMASK_TIMED:-}" ] || UNMASK_TIMED=1 exec timeout 240 "$0"
+# shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/common.sh"
 [ "$(id -u)" -eq 0 ] || skip "a Slurm of two nodes on one machine needs root"
 PATH=$PATH:/usr/sbin:/sbin
@@ -90,6 +91,7 @@ echo 'CgroupPlugin=cgroup/v1' >"$slurm/cgroup.conf"
 slurmctld -c -f "$SLURM_CONF" || skip "slurmctld does not start here"
 for node in node1 node2; do
     # Shared memory of its own, so that ranks of the two nodes cannot meet there.
+    # shellcheck disable=SC2016 # expanded by the shell inside
     unshare --uts --mount --propagation private bash -c \
         'hostname "$1" && mount -t tmpfs tmpfs /dev/shm && exec slurmd -f "$SLURM_CONF" -N "$1"' node "$node" || skip "slurmd does not start here"
 done
@@ -142,10 +144,10 @@ complete() {
 
 # restarted NAME: the second start found work of the first.
 restarted() {
-    grep -q ', start 2, on node' "$work/$1.log" && grep -q '(the others are done)' "$work/$1.log" || {
+    if ! grep -q ', start 2, on node' "$work/$1.log" || ! grep -qF '(the others are done)' "$work/$1.log"; then
         cat "$work/$1.log" >&2
         fail "$1: the job did not continue in a second start"
-    }
+    fi
 }
 
 submit plain
