@@ -83,6 +83,11 @@ um_status um_buf_add_real32(um_buf *b, float v)
 
 bool um_jsontext_no_memory(const um_jsontext *t) { return t->p == NULL; }
 
+um_status um_jsontext_fault(const um_jsontext *t, um_status damaged, const char *what)
+{
+    return um_jsontext_no_memory(t) ? UM_FAIL(UM_NO_MEMORY, "no memory for %s", what) : damaged;
+}
+
 bool um_jsontext_fail_memory(um_jsontext *t)
 {
     t->p = t->end = NULL;

@@ -22,6 +22,8 @@ bool um_jsontext_hex(um_jsontext *t, unsigned digits, uint64_t *out);
 bool um_jsontext_real(um_jsontext *t, double *out);
 /* Did the last false mean that memory was lacking? The cursor is at no text from then on: everything is false. */
 bool um_jsontext_no_memory(const um_jsontext *t);
+/* What the last false means: UM_NO_MEMORY (with `what` in its message), else `damaged`, without a message. What was not read for lack of memory must never count as damage: it would be done again, or refused. */
+um_status um_jsontext_fault(const um_jsontext *t, um_status damaged, const char *what);
 /* For callers who keep what they read and lack the memory; false. */
 bool um_jsontext_fail_memory(um_jsontext *t);
 /* A string; its bytes replace the content of `out` (lone surrogates U+DC80..U+DCFF become the bytes they stand for; a 0 byte is refused). */

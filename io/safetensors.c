@@ -2,6 +2,7 @@
 
 #include "io/torch_number.h"
 #include "src/core/buf.h"
+#include "src/core/search.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -195,19 +196,16 @@ void um_safetensors_close(um_safetensors *f)
 int um_safetensors_count(const um_safetensors *f) { return f->n; }
 const um_torch_tensor *um_safetensors_get(const um_safetensors *f, int i) { return &f->entry[i].tensor; }
 
+static const char *sorted_name(const void *of, int i)
+{
+    const um_safetensors *f = of;
+    return f->entry[f->by_name[i]].tensor.name;
+}
+
 int um_safetensors_find(const um_safetensors *f, const char *name)
 {
-    int lo = 0, hi = f->n;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        int c = strcmp(f->entry[f->by_name[mid]].tensor.name, name);
-        if (c == 0) return f->by_name[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return -1;
+    int i = um_search_name(sorted_name, f, f->n, name);
+    return i < 0 ? -1 : f->by_name[i];
 }
 
 const char *um_safetensors_metadata(const um_safetensors *f, const char *key) { return json_string_value(json_object_get(json_object_get(f->header, "__metadata__"), key)); }

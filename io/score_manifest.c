@@ -162,7 +162,10 @@ static char *parse_config(um_jsontext *t, um_buf *text)
     while (t->p < t->end && *t->p != '}') {
         if (*t->p == '"' ? !um_jsontext_string(t, text) : strchr(":, ", *t->p++) == NULL) return NULL;
     }
-    return um_jsontext_skip(t, "}") ? strndup(start, (size_t)(t->p - start)) : NULL;
+    if (!um_jsontext_skip(t, "}")) return NULL;
+    char *config = strndup(start, (size_t)(t->p - start));
+    if (config == NULL) um_jsontext_fail_memory(t);
+    return config;
 }
 
 static bool parse_models(um_jsontext *t, um_score_manifest *m, um_buf *text)
@@ -171,7 +174,7 @@ static bool parse_models(um_jsontext *t, um_score_manifest *m, um_buf *text)
     while (!um_jsontext_skip(t, "]")) {
         if (m->n_models == MAX_MODELS || (m->n_models > 0 && !um_jsontext_skip(t, ", ")) || !um_jsontext_string(t, text)) return false;
         m->model[m->n_models] = strdup((char *)text->data);
-        if (m->model[m->n_models] == NULL) return false;
+        if (m->model[m->n_models] == NULL) return um_jsontext_fail_memory(t);
         m->n_models++;
     }
     return true;
@@ -181,7 +184,8 @@ static bool parse_input(um_jsontext *t, um_score_input *in, um_buf *text)
 {
     if (!um_jsontext_skip(t, "{\"path\": ") || !um_jsontext_string(t, text)) return false;
     in->path = strdup((char *)text->data);
-    if (in->path == NULL || !um_jsontext_skip(t, ", \"size\": ") || !um_jsontext_int(t, &in->size_bytes) || !um_jsontext_skip(t, ", \"mtime_ns\": ") || !um_jsontext_int(t, &in->mtime_ns) ||
+    if (in->path == NULL) return um_jsontext_fail_memory(t);
+    if (!um_jsontext_skip(t, ", \"size\": ") || !um_jsontext_int(t, &in->size_bytes) || !um_jsontext_skip(t, ", \"mtime_ns\": ") || !um_jsontext_int(t, &in->mtime_ns) ||
         !um_jsontext_skip(t, ", \"status\": ") || !um_jsontext_string(t, text) || !um_jsontext_skip(t, "}\n"))
         return false;
     int status = um_status_from_name((char *)text->data);
@@ -224,7 +228,9 @@ um_status um_score_manifest_parse(const char *text, size_t n, um_score_manifest 
         if (m.input == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for %" PRId64 " inputs", count));
     }
     while (ok && m.n < count) ok = parse_input(&t, &m.input[m.n++], &b);
-    if (!ok || t.p != t.end)
+    if (um_jsontext_no_memory(&t))
+        st = um_jsontext_fault(&t, UM_DATA, "the manifest");
+    else if (!ok || t.p != t.end)
         st = UM_FAIL(UM_DATA, "line %" PRId64 " is not as we write it", m.n + 2);
     else
         st = fill_keys(&m);

@@ -88,13 +88,16 @@ static um_status choose(um_score_sources *s, um_score_result *x, const um_score_
     return UM_FAIL(UM_DATA, "two records of %s disagree: runs of different programs or machines wrote to one output, or a journal was changed; --fresh starts over", um_quote(s->r->manifest->input[x - s->r->row].path));
 }
 
+/* A record that is not of our form ends the journal. */
+static um_status ends(const um_jsontext *t) { return um_jsontext_fault(t, UM_END, "a journal"); }
+
 static um_status on_record(void *user, const char *payload, size_t n, int64_t at)
 {
     um_score_sources *s = user;
     um_jsontext t = {payload, payload + n};
     bool known;
     uint64_t key;
-    if (!um_jsontext_skip(&t, "{\"t\":") || !um_jsontext_string(&t, &s->attempts.text)) return UM_END;
+    if (!um_jsontext_skip(&t, "{\"t\":") || !um_jsontext_string(&t, &s->attempts.text)) return ends(&t);
     const char *type = (char *)s->attempts.text.data;
     if (strcmp(type, "run") == 0) {
         if (!um_jsontext_skip(&t, ",\"config\":\"") || !um_jsontext_hex(&t, 16, &key) || !um_jsontext_skip(&t, "\"}") || t.p != t.end) return UM_END;
@@ -106,11 +109,12 @@ static um_status on_record(void *user, const char *payload, size_t n, int64_t at
     }
     if (s->first) return UM_END;
     if (!s->ours) return UM_OK;
-    if (strcmp(type, "done") != 0) return um_attempts_record(&s->attempts, &t, &known) && known ? UM_OK : UM_END;
+    if (strcmp(type, "done") != 0) return um_attempts_record(&s->attempts, &t, &known) && known ? UM_OK : ends(&t);
     um_score_result y = {.done = true};
     if (!um_jsontext_skip(&t, ",\"unit\":\"") || !um_jsontext_hex(&t, 16, &key) || !um_jsontext_skip(&t, "\",\"row\":{")) return UM_END;
     const char *row = t.p;
-    if (!um_score_summary_read(&t, &s->text, &y.row) || payload + n - t.p < 2 || memcmp(payload + n - 2, "}}", 2) != 0) return UM_END;
+    if (!um_score_summary_read(&t, &s->text, &y.row)) return ends(&t);
+    if (payload + n - t.p < 2 || memcmp(payload + n - 2, "}}", 2) != 0) return UM_END;
     um_attempts_ended(&s->attempts, key);
     um_score_result *x = result_of(s, key);
     if (x == NULL || s->r->manifest->input[x - s->r->row].status != UM_PENDING) return UM_OK;
@@ -229,7 +233,6 @@ static um_status complete(const um_score_results *r)
 
 um_status um_score_results_csv(const um_score_results *r, um_score_sink *add, void *user)
 {
-    static const char *const verdicts[] = {"unknown", "real", "fake"};
     um_buf b = {0};
     um_status st;
     UM_GOTO_PASS(st, complete(r));
@@ -237,7 +240,7 @@ um_status um_score_results_csv(const um_score_results *r, um_score_sink *add, vo
     for (int64_t i = 0; i < r->manifest->n; i++) {
         const um_score_summary *s = &r->row[i].row;
         UM_GOTO_PASS(st, um_buf_add_csv(&b, r->manifest->input[i].path));
-        UM_GOTO_PASS(st, um_buf_printf(&b, ",%s", verdicts[s->verdict]));
+        UM_GOTO_PASS(st, um_buf_printf(&b, ",%s", um_verdict_name(s->verdict)));
         UM_GOTO_PASS(st, add_real(&b, s->score));
         UM_GOTO_PASS(st, um_buf_printf(&b, ",%s,%d,%d,%d,%d", um_status_name(s->status), s->frames_wanted, s->frames_decoded, s->frames_with_faces, s->n_persons));
         UM_GOTO_PASS(st, add_real(&b, s->start_s));

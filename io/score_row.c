@@ -3,9 +3,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Written out here, since the names are part of the format. */
-static const char *const verdicts[] = {"unknown", "real", "fake"};
-
 static um_status add_real(um_buf *b, const char *before, double v)
 {
     UM_PASS(um_buf_add_str(b, before));
@@ -55,7 +52,7 @@ um_status um_score_row_write(const um_score_row *r, um_buf *b)
 {
     UM_PASS(um_buf_printf(b, "\"status\": \"%s\", \"message\": ", um_status_name(r->status)));
     UM_PASS(um_buf_add_json(b, r->message));
-    UM_PASS(um_buf_printf(b, ", \"verdict\": \"%s\"", verdicts[r->verdict]));
+    UM_PASS(um_buf_printf(b, ", \"verdict\": \"%s\"", um_verdict_name(r->verdict)));
     UM_PASS(add_real(b, ", \"score\": ", r->score));
     UM_PASS(um_buf_printf(b, ", \"frames_wanted\": %d, \"frames_decoded\": %d, \"frames_with_faces\": %d, \"faces_dropped\": %d, \"n_persons\": %d", r->frames_wanted, r->frames_decoded, r->frames_with_faces,
                           r->faces_dropped, r->n_persons));
@@ -87,15 +84,15 @@ static bool read_real(um_jsontext *t, const char *before, double *out) { return 
 
 bool um_score_summary_read(um_jsontext *t, um_buf *text, um_score_summary *o)
 {
-    int verdict = 0;
+    um_verdict verdict = UM_VERDICT_UNKNOWN;
     if (!um_jsontext_skip(t, "\"status\": ") || !um_jsontext_string(t, text)) return false;
     int status = um_status_from_name((char *)text->data);
     o->status = (um_status)status;
     if (status < 0 || (status != UM_OK && um_status_class_of(o->status) != UM_CLASS_ITEM)) return false;
     if (!um_jsontext_skip(t, ", \"message\": ") || !um_jsontext_string(t, text) || !um_jsontext_skip(t, ", \"verdict\": ") || !um_jsontext_string(t, text)) return false;
-    while (verdict < 3 && strcmp((char *)text->data, verdicts[verdict]) != 0) verdict++;
-    o->verdict = (um_verdict)verdict;
-    return verdict < 3 && read_real(t, ", \"score\": ", &o->score) && read_count(t, ", \"frames_wanted\": ", &o->frames_wanted) && read_count(t, ", \"frames_decoded\": ", &o->frames_decoded) &&
+    while (verdict < UM_VERDICTS && strcmp((char *)text->data, um_verdict_name(verdict)) != 0) verdict++;
+    o->verdict = verdict;
+    return verdict < UM_VERDICTS && read_real(t, ", \"score\": ", &o->score) && read_count(t, ", \"frames_wanted\": ", &o->frames_wanted) && read_count(t, ", \"frames_decoded\": ", &o->frames_decoded) &&
            read_count(t, ", \"frames_with_faces\": ", &o->frames_with_faces) && read_count(t, ", \"faces_dropped\": ", &o->faces_dropped) && read_count(t, ", \"n_persons\": ", &o->n_persons) &&
            read_real(t, ", \"start_s\": ", &o->start_s) && read_real(t, ", \"end_s\": ", &o->end_s);
 }

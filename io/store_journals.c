@@ -4,6 +4,7 @@
 #include "io/jsontext.h"
 
 #include "src/core/log.h"
+#include "src/core/search.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,8 +122,8 @@ done:
     return st;
 }
 
-/* A record that is not of our form ends the journal; one that there was no memory for must not look like that: its units would count as not done. */
-static um_status ends(const um_jsontext *t) { return um_jsontext_no_memory(t) ? UM_FAIL(UM_NO_MEMORY, "no memory for a journal") : UM_END; }
+/* A record that is not of our form ends the journal. */
+static um_status ends(const um_jsontext *t) { return um_jsontext_fault(t, UM_END, "a journal"); }
 
 static um_status on_record(void *user, const char *payload, size_t n, int64_t at)
 {
@@ -154,20 +155,7 @@ void um_store_journals_release(um_store_journals *j)
     um_keymap_release(&j->by_key);
 }
 
-static int find_name(const um_names *names, const char *name)
-{
-    int lo = 0, hi = names->n;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        int c = strcmp(names->name[mid], name);
-        if (c == 0) return mid;
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return -1;
-}
+static const char *file_name(const void *of, int i) { return ((const um_names *)of)->name[i]; }
 
 um_status um_store_journals_read(um_vfs *vfs, const char *dir, um_store_journals *j, int64_t *n_unreferenced)
 {
@@ -196,7 +184,7 @@ um_status um_store_journals_read(um_vfs *vfs, const char *dir, um_store_journals
     um_store_sealed *s = (um_store_sealed *)(void *)j->seals.data;
     size_t n = j->seals.len / sizeof *s;
     for (size_t i = 0; i < n; i++) {
-        int f = find_name(&files, s[i].shard.file);
+        int f = um_search_name(file_name, &files, files.n, s[i].shard.file);
         if (f < 0) {
             um_log(UM_LOG_WARN, "%s: the shard %s is gone: its %d units count as not done", um_quote(dir), um_quote(s[i].shard.file), s[i].n_units);
             s[i].n_units = 0;

@@ -3,6 +3,7 @@
 #include "io/pickle.h"
 #include "io/torch_number.h"
 #include "io/zip.h"
+#include "src/core/search.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -624,19 +625,16 @@ const um_torch_tensor *um_torch_file_get(const um_torch_file *f, int i) { return
 int um_torch_file_scalar_count(const um_torch_file *f) { return f->n_scalars; }
 const um_torch_scalar *um_torch_file_scalar(const um_torch_file *f, int i) { return &f->scalar[i]; }
 
+static const char *sorted_name(const void *of, int i)
+{
+    const um_torch_file *f = of;
+    return f->tensor[f->by_name[i]].name;
+}
+
 int um_torch_file_find(const um_torch_file *f, const char *name)
 {
-    int lo = 0, hi = f->n_tensors;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        int c = strcmp(f->tensor[f->by_name[mid]].name, name);
-        if (c == 0) return f->by_name[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return -1;
+    int i = um_search_name(sorted_name, f, f->n_tensors, name);
+    return i < 0 ? -1 : f->by_name[i];
 }
 
 const char *um_torch_tensor_shape(const um_torch_tensor *t)

@@ -1,5 +1,7 @@
 #include "io/zip.h"
 
+#include "src/core/search.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,19 +137,16 @@ const char *um_zip_name(const um_zip *z, int i) { return z->member[i].name; }
 uint64_t um_zip_size(const um_zip *z, int i) { return z->member[i].size; }
 bool um_zip_stored(const um_zip *z, int i) { return z->member[i].stored; }
 
+static const char *sorted_name(const void *of, int i)
+{
+    const um_zip *z = of;
+    return z->member[z->by_name[i]].name;
+}
+
 int um_zip_find(const um_zip *z, const char *name)
 {
-    int lo = 0, hi = z->n;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        int c = strcmp(z->member[z->by_name[mid]].name, name);
-        if (c == 0) return z->by_name[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return -1;
+    int i = um_search_name(sorted_name, z, z->n, name);
+    return i < 0 ? -1 : z->by_name[i];
 }
 
 um_status um_zip_read(um_zip *z, int i, uint64_t max_bytes, uint8_t **out, size_t *n)

@@ -47,7 +47,7 @@ static const um_opt options[] = {
     {"list", 0, UM_OPT_TEXT, FIELD(list), NULL, "FILE", .help = "score what this file names, one name a line, or each ended by a NUL byte"},
     {"frames", 0, UM_OPT_FRAMES, FIELD(frames), "spread:32", "spread:N", .flags = UM_OPT_FROZEN, .help = "how many frames of a video, or of each window, are looked at"},
     {"windows", 0, UM_OPT_TEXT, FIELD(windows), "60,10", "EVERY,LENGTH",
-     .help = "--pool persons: of a video longer than EVERY seconds, LENGTH seconds in each such stretch are looked at"},
+     .help = "--pool persons: a video longer than EVERY seconds is cut into equal stretches of at most so many, and LENGTH seconds in the middle of each are looked at"},
     {"pool", 0, UM_OPT_CHOICE, FIELD(pool), "persons", NULL, .choices = "persons|faces", .flags = UM_OPT_FROZEN,
      .help = "persons: each is followed, the video gets the highest one's score; faces: all faces in one pool, exactly as the reference does"},
     {"precision", 0, UM_OPT_CHOICE, FIELD(precision), "f32", NULL, .choices = "f32|bf16", .help = "what the network computes in"},
@@ -283,7 +283,8 @@ static void between(void *user)
     um_progress_show(&r->progress, words, r->queue != NULL ? done : r->work_todo, r->work_todo, false);
 }
 
-static um_status score_one(score_run *r, int64_t input, bool alone, int *bad)
+/* One video of this rank's: scored, recorded and counted. */
+static um_status score_one(score_run *r, int64_t input, bool alone)
 {
     const um_score_input *in = &r->manifest.input[input];
     um_score_row row;
@@ -293,12 +294,15 @@ static um_status score_one(score_run *r, int64_t input, bool alone, int *bad)
         um_score_journal_abort(r->journal);
         return st;
     }
-    *bad = um_status_is_bad(row.status);
-    if (*bad && r->files.results == NULL) um_log(UM_LOG_WARN, "%s: %s: %s", um_quote(in->path), um_status_name(row.status), row.message);
+    bool bad = um_status_is_bad(row.status);
+    if (bad && r->files.results == NULL) um_log(UM_LOG_WARN, "%s: %s: %s", um_quote(in->path), um_status_name(row.status), row.message);
     st = um_score_journal_done(r->journal, &row);
     um_score_row_release(&row);
-    if (st == UM_OK && *um_stop_flag() != 0) st = UM_FAIL(UM_STOPPED, "a signal asked to stop");
-    return st;
+    if (st != UM_OK) return st;
+    r->videos_done++;
+    r->n_bad += bad;
+    if (r->queue != NULL) um_queue_done(r->queue, work_of(in), 1, bad);
+    return *um_stop_flag() != 0 ? UM_FAIL(UM_STOPPED, "a signal asked to stop") : UM_OK;
 }
 
 /* This rank's videos. The status is this rank's own. */
@@ -307,10 +311,7 @@ static um_status work(score_run *r)
     um_status st = UM_OK;
     int64_t i;
     while ((st = um_queue_next(r->queue, &i)) == UM_OK) {
-        int bad = 0;
-        int64_t input = r->todo[i];
-        st = score_one(r, input, false, &bad);
-        if (st == UM_OK || st == UM_STOPPED) um_queue_done(r->queue, work_of(&r->manifest.input[input]), 1, bad);
+        st = score_one(r, r->todo[i], false);
         if (st != UM_OK) break;
         between(r);
     }
@@ -321,11 +322,8 @@ static um_status work(score_run *r)
 /* Rank 0, while no other rank has anything in hand: the suspects, one at a time, and the rows of those that are given up. */
 static um_status work_alone(score_run *r)
 {
-    int bad = 0;
     for (int64_t i = r->n_todo; i < r->n_todo + r->n_alone; i++) {
-        UM_PASS(score_one(r, r->todo[i], true, &bad));
-        r->videos_done++;
-        r->n_bad += bad;
+        UM_PASS(score_one(r, r->todo[i], true));
         between(r);
     }
     for (int64_t i = r->n_todo + r->n_alone; i < r->n_todo + r->n_alone + r->n_poison; i++) {
@@ -347,11 +345,16 @@ static um_status do_all(score_run *r, int64_t *cost, um_queue_stats *q)
     um_progress_begin(&r->progress, 0);
     r->start_s = um_clock_s();
     um_status st = work(r);
-    int64_t units, done;
-    if (w->rank == 0) um_queue_progress(r->queue, &units, &done, &r->videos_done, &r->n_bad);
     um_queue_close(r->queue, q);
     r->queue = NULL;
     st = um_agree(w, st, "scoring");
+    /* Added up here: what the queue has heard of the others' progress may lag behind. */
+    int64_t counts[2] = {r->videos_done, r->n_bad};
+    um_world_sum_i64(w, counts, 2);
+    if (w->rank == 0) {
+        r->videos_done = counts[0];
+        r->n_bad = counts[1];
+    }
     if (st == UM_OK && w->rank == 0) st = work_alone(r);
     um_progress_end(&r->progress);
     return um_agree(w, st, "scoring");
@@ -389,7 +392,7 @@ static um_status print_table(const um_score_results *results)
         const um_score_summary *s = &results->row[i].row;
         char score[16] = "-";
         if (!isnan(s->score)) snprintf(score, sizeof score, "%.3f", s->score);
-        UM_PASS(um_job_print("%-*s  %-7s  %-5s  %s\n", width, um_quote(m->input[i].path), s->verdict == UM_VERDICT_FAKE ? "fake" : s->verdict == UM_VERDICT_REAL ? "real" : "unknown", score,
+        UM_PASS(um_job_print("%-*s  %-7s  %-5s  %s\n", width, um_quote(m->input[i].path), um_verdict_name(s->verdict), score,
                              um_status_name(s->status)));
     }
     return UM_OK;
@@ -398,7 +401,7 @@ static um_status print_table(const um_score_results *results)
 static um_status print_summary(const um_score_counts *c)
 {
     UM_PASS(um_job_print("%" PRId64 " videos: %" PRId64 " real, %" PRId64 " fake, %" PRId64 " unknown;", c->inputs - c->left, c->real, c->fake, c->unknown));
-    for (int s = 0; s < 64; s++)
+    for (int s = 0; s < UM_SCORE_STATUSES; s++)
         if (c->by_status[s] > 0) UM_PASS(um_job_print(" %s %" PRId64, um_status_name((um_status)s), c->by_status[s]));
     return um_job_print("\n");
 }
@@ -545,7 +548,7 @@ done:
 
 const um_job um_job_score = {
     .name = "score",
-    .usage = "score PATH... -m MODEL... -o scores.csv [options]",
+    .usage = "score PATH... [-m MODEL...] [-o scores.csv] [options]",
     .summary = "say of videos how likely they are fakes (MPI)",
     .details = "PATH: videos, and folders that are searched with all below them for files that are videos by content or by name. Every input has one row, whatever is wrong with it: path, verdict (real, fake, unknown),\n"
                "score (likelihood of a fake, 0 to 1; empty: none), status, counts of frames, persons, and the time range of the person whose score it is. Rows are sorted by path.\n"

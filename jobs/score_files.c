@@ -131,7 +131,7 @@ void um_score_count(const um_score_results *r, um_score_counts *c)
             continue;
         }
         int status = x->row.status;
-        if (status >= 0 && status < 64) c->by_status[status]++;
+        if (status >= 0 && status < UM_SCORE_STATUSES) c->by_status[status]++;
         c->bad += um_status_is_bad(x->row.status);
         c->unknown += x->row.verdict == UM_VERDICT_UNKNOWN;
         c->real += x->row.verdict == UM_VERDICT_REAL;
@@ -149,7 +149,7 @@ um_status um_score_files_status(const um_score_files *f, const um_score_results 
                                    "{\"complete\": %s, \"inputs\": %" PRId64 ", \"left\": %" PRId64 ", \"bad\": %" PRId64 ", \"others\": %" PRId64 ", \"verdict\": {\"real\": %" PRId64 ", \"fake\": %" PRId64
                                    ", \"unknown\": %" PRId64 "}, \"status\": {",
                                    c->left == 0 ? "true" : "false", c->inputs, c->left, c->bad, r->manifest->n_others, c->real, c->fake, c->unknown));
-    for (int s = 0; s < 64; s++) {
+    for (int s = 0; s < UM_SCORE_STATUSES; s++) {
         if (c->by_status[s] == 0) continue;
         UM_GOTO_PASS(st, um_buf_printf(&b, "%s\"%s\": %" PRId64, separator, um_status_name((um_status)s), c->by_status[s]));
         separator = ", ";

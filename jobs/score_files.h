@@ -15,8 +15,9 @@ void um_score_files_release(um_score_files *f);
  * Errors: UM_DATA (another configuration, other inputs, damage), UM_IO. */
 um_status um_score_files_begin(const um_score_files *f, bool fresh, bool update, um_score_manifest *m);
 
+enum { UM_SCORE_STATUSES = 64 }; /* item statuses have smaller numbers */
 typedef struct um_score_counts {
-    int64_t inputs, left, bad, unknown, real, fake, by_status[64];
+    int64_t inputs, left, bad, unknown, real, fake, by_status[UM_SCORE_STATUSES];
 } um_score_counts;
 void um_score_count(const um_score_results *r, um_score_counts *out);
 /* X.status.json */

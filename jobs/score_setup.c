@@ -111,7 +111,7 @@ static um_dtype choose_precision(um_world *world, bool bf16)
     um_world_sum_i64(world, &lacking, 1);
     um_world_bcast(world, &lacking, sizeof lacking);
     if (lacking == 0) return UM_BF16;
-    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the processors of %lld of %d ranks do not compute in bf16 (AVX-512 BF16): all use f32", (long long)lacking, world->size);
+    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the processors of %lld of %d ranks do not compute in bf16: all use f32", (long long)lacking, world->size);
     return UM_F32;
 }
 

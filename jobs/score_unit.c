@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS = 20, REFERENCE_FACES = 127 };
+enum { WAIT_MS = 20 };
 static const int64_t MAX_BATCH_BYTES = INT64_C(256) << 20; /* of copied frames that are searched at once */
 
 /* A frame that is searched: what one item of the pool works on. */
@@ -171,7 +171,7 @@ static um_status add_face(um_scorer *s, um_score_row *row, const item *it, int k
     if (f->score == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for scores");
     for (int m = 0; m < s->n_models; m++) f->score[m] = NAN;
     row->n_faces++;
-    if (s->pool == UM_POOL_FACES && row->n_faces > REFERENCE_FACES) return UM_OK;
+    if (s->pool == UM_POOL_FACES && row->n_faces > UM_SCORE_REFERENCE_FACES) return UM_OK;
     return um_score_crops_add(&w->crops, row->n_faces - 1, it->pixels.data + (size_t)k * um_score_crops_bytes(&w->crops));
 }
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REFERENCE_FACES = 127 };
-
 const char *um_verdict_name(um_verdict v) { return v == UM_VERDICT_FAKE ? "fake" : v == UM_VERDICT_REAL ? "real" : "unknown"; }
 
 static void forget_persons(um_score_row *r)
@@ -164,12 +162,12 @@ um_status um_score_faces(um_score_row *row, double threshold)
     UM_PASS(clear(row));
     /* The reference's quirks. Its batch has 4 * 32 rows, and a face goes into row n while n + 1 < 128: 127 fit. It squeezes the network's output, which for one face leaves a number, and slicing a number raises
      * an exception; whatever raises one, or finds no face, gets 0.5. */
-    const int n = row->n_faces < REFERENCE_FACES ? row->n_faces : REFERENCE_FACES;
+    const int n = row->n_faces < UM_SCORE_REFERENCE_FACES ? row->n_faces : UM_SCORE_REFERENCE_FACES;
     row->faces_dropped = row->n_faces - n;
     row->score = 0.5;
     if (n == 0 && row->status == UM_OK) row->status = UM_NO_FACE;
     if (n < 2 || row->n_models < 1) return UM_OK;
-    float value[REFERENCE_FACES];
+    float value[UM_SCORE_REFERENCE_FACES];
     for (int m = 0; m < row->n_models; m++) {
         for (int i = 0; i < n; i++) value[i] = row->face[i].score[m];
         row->model_score[m] = um_score_confident(value, n);

@@ -9,10 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum um_verdict { UM_VERDICT_UNKNOWN, UM_VERDICT_REAL, UM_VERDICT_FAKE } um_verdict;
-const char *um_verdict_name(um_verdict v); /* "unknown", "real", "fake" */
+typedef enum um_verdict { UM_VERDICT_UNKNOWN, UM_VERDICT_REAL, UM_VERDICT_FAKE, UM_VERDICTS } um_verdict;
+const char *um_verdict_name(um_verdict v); /* "unknown", "real", "fake": part of the files' format */
 
-enum { UM_SCORE_MAX_MODELS = 64 };
+enum {
+    UM_SCORE_MAX_MODELS = 64,
+    UM_SCORE_REFERENCE_FACES = 127, /* --pool faces: those after it are dropped; why: um_score_faces */
+};
 
 typedef struct um_score_face {
     int64_t frame;      /* number in display order */

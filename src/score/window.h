@@ -1,8 +1,8 @@
 #pragma once
 /* window.h: which moments of a video are looked at.
  *
- * --pool persons goes by time stamps: a video of up to 60 s is one window with `per_window` moments spread evenly from its first to its last frame; a longer one has a window of 10 s, with as many moments, in each minute
- * (um_window_options: all three numbers). --pool faces goes by frame numbers as the reference does.
+ * --pool persons goes by time stamps: a video of up to 60 s is one window with `per_window` moments spread evenly from its first to its last frame; a longer one is cut into the fewest equal stretches
+ * of at most a minute, and a window of 10 s, with as many moments, lies in the middle of each (um_window_options: all three numbers). --pool faces goes by frame numbers as the reference does.
  */
 #include "src/core/err.h"
 

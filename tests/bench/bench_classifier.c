@@ -3,28 +3,11 @@
  * For each line on stdin: "logits": those of all pictures on one line; "time": seconds and processor seconds of one pass over all pictures. */
 #include "src/core/clock.h"
 #include "src/models/classifier.h"
+#include "tests/golden/read_all.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void *read_all(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    void *p = NULL;
-    long size;
-    if (f == NULL) return NULL;
-    if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0 && fseek(f, 0, SEEK_SET) == 0) {
-        *n = (size_t)size;
-        p = malloc(*n);
-        if (p != NULL && fread(p, 1, *n, f) != *n) {
-            free(p);
-            p = NULL;
-        }
-    }
-    fclose(f);
-    return p;
-}
 
 int main(int argc, char **argv)
 {

@@ -6,7 +6,7 @@ usage: malloc_fault.py --library malloc_fault.so --root ROOT --picture FILE [--w
 Counts the allocations of each command first, then fails --count of them, spread evenly (or each --stride-th; --stride 1: all). Wanted of every run: it ends by itself, without a signal, with exit code 70 and the word
 "memory" on stderr. Where the allocation belongs to the process that decodes, the run may also end well, with a status for the video that is not CRASH. Afterwards the same command without a fault must go through on what was
 left. Prints one JSON line; exit code 1 if anything was not as wanted. Of each finding the place in the program is told (addr2line -e PROGRAM -f ADDRESS, in a build with symbols)."""
-import argparse, json, os, shutil, signal, subprocess, sys, tempfile
+import argparse, glob, json, os, shutil, signal, subprocess, sys, tempfile
 
 TIME_S = 120
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,7 +23,7 @@ args = parser.parse_args()
 work = args.work or tempfile.mkdtemp()
 env = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
 store, made, log = os.path.join(work, "store"), os.path.join(work, "made"), os.path.join(work, "log")
-ready = os.path.join(work, "ready")
+ready, model, scored = os.path.join(work, "ready"), os.path.join(work, "model.h5"), os.path.join(work, "scored")
 
 
 def run(command, at=None, mode="once", who="main"):
@@ -41,9 +41,11 @@ def run(command, at=None, mode="once", who="main"):
 
 def fresh():
     shutil.rmtree(store, ignore_errors=True)
-    for name in (made, made + ".jsonl", made + ".csv"):
-        if os.path.exists(name):
-            os.unlink(name)
+    for name in glob.glob(glob.escape(made) + "*"):
+        shutil.rmtree(name) if os.path.isdir(name) else os.unlink(name)
+    for name in glob.glob(glob.escape(scored) + "*"):
+        copy = shutil.copytree if os.path.isdir(name) else shutil.copy2
+        copy(name, made + ".again" + name[len(scored):])
 
 
 commands = {
@@ -52,11 +54,20 @@ commands = {
     "inspect": ["inspect", ready, "--json"],
     "folds": ["folds", "--store", ready, "-o", made + ".csv", "--reals", "all", "--by", "group", "--splits", "2"],
 }
+# A new run, and one over a complete one, which reads manifest and journals: nothing in them may be taken for damage and scored again.
+scoring = ["score", args.root, "-m", model, "--frames", "spread:8", "--threads", "1"]
+commands["random"] = ["import", "random", "--arch", "w0.1d0.1", "--size", "32", "-o", made]
+commands["score"] = [*scoring, "-o", made + ".csv", "--details", made + ".jsonl"]
+commands["score again"] = [*scoring, "-o", made + ".again"]
 if args.weights:
     commands = {"import": ["import", "mtcnn", args.weights, "-o", made], **commands}
 code, err, _ = run(["preprocess", args.root, "--store", ready])
 if code != 0:
     sys.exit(f"preprocess without a fault exits with {code}: {err}")
+for command in (["import", "random", "--arch", "w0.1d0.1", "--size", "32", "-o", model], [*scoring, "-o", scored]):
+    code, err, _ = run(command)
+    if code != 0:
+        sys.exit(f"{command[0]} without a fault exits with {code}: {err}")
 
 findings, runs, totals = [], 0, {}
 

@@ -24,6 +24,8 @@ rc 0 "$double" score videos -o r1.csv --details r1.jsonl --submission r1.sub
 for ranks in 2 3 4; do
     rc 0 ranks $ranks "$double" score videos -o r$ranks.csv --details r$ranks.jsonl --submission r$ranks.sub --threads 2 --set journal.records=1
     for kind in csv jsonl sub; do cmp r1.$kind r$ranks.$kind || fail "$kind of $ranks ranks differs"; done
+    # Each video that was looked at (not the two links without an end and the pipe) is counted, whichever rank had it and however late it told.
+    grep -q "this run: $((n - 3)) videos" "$work/err" || fail "$ranks ranks: $(grep 'this run' "$work/err")"
 done
 rc 0 ranks 3 --mca btl tcp,self --mca btl_tcp_if_include lo "$double" score videos/sub videos videos/v1.mp4 -o tcp.csv
 cmp r1.csv tcp.csv || fail "csv over TCP, from other arguments, differs"

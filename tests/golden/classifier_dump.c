@@ -3,6 +3,7 @@
  *        classifier_dump logits ARCH SIZE BATCH ref|cpu f32|bf16 PARAMS IMAGES          the time of each pass in ms goes to stderr */
 #include "src/core/clock.h"
 #include "src/models/classifier.h"
+#include "tests/golden/read_all.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,24 +13,6 @@ static int fail(const char *what)
 {
     fprintf(stderr, "classifier_dump: %s: %s\n", what, um_err_text());
     return 1;
-}
-
-static void *read_all(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    void *p = NULL;
-    long size;
-    if (f == NULL) return NULL;
-    if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0 && fseek(f, 0, SEEK_SET) == 0) {
-        *n = (size_t)size;
-        p = malloc(*n);
-        if (p != NULL && fread(p, 1, *n, f) != *n) {
-            free(p);
-            p = NULL;
-        }
-    }
-    fclose(f);
-    return p;
 }
 
 static int dump_names(const um_graph *g)

@@ -5,9 +5,6 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_
 # Open MPI keeps memory until the end of the process, from modules that cannot be named to the leak detector; our own leaks are looked for in the unit tests.
 export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 
-# Open MPI leaves memory behind in modules it has unloaded; leaks of our own are looked for in the unit tests.
-export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
