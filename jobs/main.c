@@ -12,6 +12,7 @@
 static const um_job *const jobs[] = {&um_job_doctor,  &um_job_import,     &um_job_synth,
                                      &um_job_detect,  &um_job_preprocess, &um_job_folds,
                                      &um_job_inspect, &um_job_export,     &um_job_score,
+                                     &um_job_train,
                                      NULL};
 
 static void help_all(void)
@@ -148,6 +149,8 @@ static um_status run(const um_job *job, int argc, char **argv, um_job_context *c
         if (um_world_env_rank() == 0) st = help_job(job);
         goto done;
     }
+    if (job->complete != NULL) st = job->complete(ctx, argc, (const char *const *)argv, options);
+    if (st != UM_OK) goto done;
     if (ctx->common.print_config) {
         st = um_opt_config(job->options, options, 0, false, &config);
         if (st == UM_OK && um_world_env_rank() == 0) st = um_job_print("%s", (char *)config.data);
@@ -185,11 +188,12 @@ done:
     }
     /* What is wrong with the command line is wrong on all ranks: rank 0 gives the exit code. Another rank that ended with it first
      * would have rank 0 killed before it can speak. */
-    if (st == UM_USAGE && !world && um_world_env_rank() > 0) st = UM_OK;
+    if ((st == UM_USAGE || st == UM_CONFIG) && !world && um_world_env_rank() > 0) st = UM_OK;
     um_decoder_stop(ctx->decoder);
     um_console_close();
     if (options != NULL) um_opt_release(job->options, options);
     um_texts_release(&ctx->operands);
+    um_names_release(&ctx->settings);
     um_buf_release(&config);
     free(options);
     if (world) um_world_close(&ctx->world);
