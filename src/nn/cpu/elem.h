@@ -172,3 +172,10 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch);
 size_t UM_ISA(um_cpu_dw_bytes)(int c, int r, int s);
 void UM_ISA(um_cpu_dw_pack)(int c, int r, int s, const float *weight, const float *bias, float *packed);
 void UM_ISA(um_cpu_dw)(const um_dw *d);
+
+/* And of training (train_kernels.h). */
+struct um_wgrad;
+struct um_dw_taps;
+void UM_ISA(um_train_pack)(int c, int k, const float *weight, bool by_rows, void *packed);
+void UM_ISA(um_train_wgrad)(const struct um_wgrad *g);
+void UM_ISA(um_train_dw_taps)(const struct um_dw_taps *d);

@@ -57,6 +57,31 @@ void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, c
     }
 }
 
+#if !defined(UM_ISA_avx512_bf16)
+void UM_ISA(um_train_pack)(int c, int k, const float *weight, bool by_rows, void *packed)
+{
+    float *to = packed;
+    for (int v = 0, n = vectors_of(k), nv; v < n; v += nv) {
+        nv = panel_of(n - v);
+        int width = nv * UM_VL, first = v * UM_VL, mine = k - first < width ? k - first : width;
+        memset(to, 0, (size_t)width * sizeof *to); /* no bias */
+        to += width;
+        if (by_rows)
+            for (int i = 0; i < c; i++, to += width) {
+                memcpy(to, weight + (size_t)i * (size_t)k + first, (size_t)mine * sizeof *to);
+                if (mine < width) memset(to + mine, 0, (size_t)(width - mine) * sizeof *to);
+            }
+        else {
+            for (int j = 0; j < width; j++) {
+                const float *from = weight + (size_t)(first + j) * (size_t)c;
+                for (int i = 0; i < c; i++) to[(size_t)i * (size_t)width + (size_t)j] = j < mine ? from[i] : 0;
+            }
+            to += (size_t)c * (size_t)width;
+        }
+    }
+}
+#endif
+
 typedef struct tile_args {
     const um_e *a;
     size_t a_stride;
