@@ -62,6 +62,7 @@ typedef struct um_job {
     const char *summary; /* one line for the list of jobs */
     const char *details; /* paragraphs for --help, may be NULL */
     const um_opt *options;
+    const um_opt *(*make_options)(void); /* instead of `options`, where a table is put together of others; the same each time */
     size_t options_size;            /* of the struct the table fills */
     int min_operands, max_operands; /* -1: any number */
     unsigned flags;

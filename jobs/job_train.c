@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREVIEW = 64 };
-
 /* What is looked at before anything long begins; every rank for itself. */
 static um_status check(const um_train_options *o, um_train_plan *plan)
 {
@@ -28,12 +26,12 @@ static um_status preview(um_job_context *ctx, const um_train_options *o, const u
     um_codec *codec = um_codec_new();
     int64_t n = 0;
     um_status st = codec == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for a picture") : UM_OK;
-    if (st == UM_OK) st = um_train_source_open(d, o, (uint64_t)plan->seed[0], 1, &s);
+    if (st == UM_OK) st = um_train_source_open(d, o, (uint64_t)plan->seed[0], 2, 1, &s);
     if (st == UM_OK) st = um_train_source_epoch(s, 0, &n);
-    if (st == UM_OK) st = um_train_source_preview(s, n < PREVIEW ? (int)n : PREVIEW, &sheet);
+    if (st == UM_OK) st = um_train_source_preview(s, &sheet);
     if (st == UM_OK) st = um_codec_encode(codec, UM_CODEC_PNG, 0, &sheet, &png);
     if (st == UM_OK) st = um_vfs_write_whole(ctx->vfs, o->preview, png.data, png.len);
-    if (st == UM_OK) um_log(UM_LOG_INFO, "%s shows %d of the %" PRId64 " pictures of the first epoch", um_quote(o->preview), n < PREVIEW ? (int)n : PREVIEW, n);
+    if (st == UM_OK) um_log(UM_LOG_INFO, "%s shows what augmentation makes of some of the first epoch's %" PRId64 " pictures", um_quote(o->preview), n);
     um_image_free(&sheet);
     um_buf_release(&png);
     um_codec_free(codec);
@@ -45,7 +43,6 @@ static void say_data(const um_train_data *d)
 {
     um_log(UM_LOG_INFO, "training on %" PRId64 " crops of %d videos (%" PRId64 " real, %" PRId64 " fake), validating on %" PRId64 " of %d (%" PRId64 " real, %" PRId64 " fake)", d->n_train, d->n_train_videos,
            d->n_train - d->train_fakes, d->train_fakes, d->n_val, d->n_val_videos, d->n_val - d->val_fakes, d->val_fakes);
-    if (d->train_fakes < d->n_train - d->train_fakes) um_log(UM_LOG_INFO, "there are fewer fakes than reals: all are taken");
     if (d->val_fakes == 0 || d->val_fakes == d->n_val) um_log(UM_LOG_WARN, "all crops to validate on are %s: the best epoch is chosen by these alone", d->val_fakes == 0 ? "real" : "fake");
 }
 
@@ -107,7 +104,7 @@ const um_job um_job_train = {
     .details = "Makes DIR/seed111.h5, the best epoch's model, for unmask score -m DIR; DIR/seed111/ holds each epoch's model, checkpoints, and a log of JSON Lines.\n"
                "The batch is optimizer.batch_size pictures a rank; batch norm, loss and hard examples count over all ranks. The best epoch has the least (1.4 fake + real) / 2, log-losses of the validation videos.\n"
                "The same command continues what was stopped or killed, with any number of ranks: the batch stays as it was begun, and with --deterministic every bit. Another configuration is refused.\n",
-    .options = um_train_table,
+    .make_options = um_train_table,
     .options_size = sizeof(um_train_options),
     .min_operands = 0,
     .max_operands = 0,

@@ -11,7 +11,7 @@
 #define FIELD(name) offsetof(um_train_options, name)
 #define KEY         UM_OPT_SET_ONLY | UM_OPT_FROZEN
 
-const um_opt um_train_table[] = {
+static const um_opt rows[] = {
     {"store", 0, UM_OPT_TEXT, FIELD(store), NULL, "DIR", .flags = UM_OPT_REQUIRED, .help = "the store made by unmask preprocess"},
     {"folds", 0, UM_OPT_TEXT, FIELD(folds), NULL, "FILE", .flags = UM_OPT_REQUIRED, .help = "folds.csv made by unmask folds"},
     {"config", 0, UM_OPT_TEXT, FIELD(config), NULL, "FILE", .help = "JSON: network, optimiser, schedule; files of the reference work unchanged (configs/b7.json, configs/b5.json)"},
@@ -89,6 +89,21 @@ const um_opt um_train_table[] = {
     {NULL},
 };
 
+const um_opt *um_train_table(void)
+{
+    enum { MAX_ROWS = 160 };
+    static um_opt table[MAX_ROWS]; /* put together once, by the main thread */
+    int n = 0;
+    if (table[0].key != NULL) return table;
+    for (const um_opt *o = rows; o->key != NULL && n < MAX_ROWS - 1; o++) table[n++] = *o;
+    for (const um_opt *o = um_augment_options; o->key != NULL && n < MAX_ROWS - 1; o++) {
+        table[n] = *o;
+        table[n].offset += FIELD(augment);
+        table[n++].flags |= KEY;
+    }
+    return table;
+}
+
 /* ---- file under command line ---- */
 
 um_status um_train_complete(um_job_context *ctx, int argc, const char *const *argv, void *options)
@@ -108,8 +123,8 @@ um_status um_train_complete(um_job_context *ctx, int argc, const char *const *ar
         args[2 * i + 1] = settings->name[i];
     }
     /* Alone first: an error in it is the file's, not the command line's. */
-    st = um_opt_parse(um_train_table, 2 * settings->n, args, &file, &operands, &none);
-    um_opt_release(um_train_table, &file);
+    st = um_opt_parse(um_train_table(), 2 * settings->n, args, &file, &operands, &none);
+    um_opt_release(um_train_table(), &file);
     um_texts_release(&operands);
     if (st == UM_USAGE) st = UM_CONFIG;
     if (st != UM_OK) {
@@ -117,10 +132,10 @@ um_status um_train_complete(um_job_context *ctx, int argc, const char *const *ar
         goto done;
     }
     for (int i = 0; i < argc; i++) args[2 * settings->n + i] = argv[i];
-    um_opt_release(um_train_table, o);
+    um_opt_release(um_train_table(), o);
     *o = (um_train_options){0};
     none.print_config = ctx->common.print_config;
-    st = um_opt_parse(um_train_table, 2 * settings->n + argc, args, o, &operands, &none);
+    st = um_opt_parse(um_train_table(), 2 * settings->n + argc, args, o, &operands, &none);
     um_texts_release(&operands);
 done:
     free(args);
@@ -200,6 +215,6 @@ um_status um_train_plan_make(const um_train_options *o, um_train_plan *p)
     if (p->optim.nesterov && !(o->momentum > 0)) return UM_FAIL(UM_CONFIG, "optimizer.nesterov needs an optimizer.momentum above 0");
     p->loss = (um_loss_options){.bce_weight = o->bce, .focal_weight = o->focal, .focal_gamma = o->focal_gamma, .smoothing = o->label_smoothing, .ohem_k = o->ohem_samples};
     if (!(o->bce > 0) && !(o->focal > 0)) p->loss.bce_weight = 1;
-    if (o->mixup > 0 && !o->pairs) return UM_FAIL(UM_CONFIG, "mixup mixes a real with its fake: it needs pairs");
+    if ((o->mixup > 0 || o->augment.p_mixup > 0) && !o->pairs) return UM_FAIL(UM_CONFIG, "mixup mixes a real with its fake: it needs pairs");
     return UM_OK;
 }

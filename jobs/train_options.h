@@ -5,6 +5,7 @@
  */
 #include "jobs/job.h"
 #include "src/models/efficientnet.h"
+#include "src/train/augment.h"
 #include "src/train/loss.h"
 #include "src/train/optim.h"
 #include "src/train/schedule.h"
@@ -28,9 +29,11 @@ typedef struct um_train_options {
     int64_t accumulate, ohem_samples, warmup, max_skipped, ahead;
     double ema, mixup, beta1, beta2, rms_alpha, eps, clip, max_loss, focal_gamma, drop_path, dropout, bn_momentum;
     bool pairs;
+    um_augment_config augment; /* its size_px, no_hardcore and padding_part are the keys above */
 } um_train_options;
 
-extern const um_opt um_train_table[];
+/* The rows above and those of augmentation, "augment.<field>". */
+const um_opt *um_train_table(void);
 
 enum { UM_TRAIN_MAX_SEEDS = 64 };
 typedef struct um_train_plan { /* what follows from the options */

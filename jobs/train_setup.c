@@ -32,12 +32,12 @@ static bool set_text(json_t *j, const char *key, const char *fmt, ...)
 static um_status frozen_config(const um_train_member *m, const char *init, um_buf *out)
 {
     um_buf rows = {0};
-    um_status st = um_opt_config(um_train_table, m->o, UM_OPT_FROZEN, true, &rows);
+    um_status st = um_opt_config(um_train_table(), m->o, UM_OPT_FROZEN, true, &rows);
     if (st == UM_OK) {
         char *text = NULL;
         json_t *j = json_loadb((char *)rows.data, rows.len, 0, NULL);
         bool ok = j != NULL && set_text(j, "encoder", "%s", m->plan->net.name) && set_text(j, "seed", "%" PRId64, m->seed) && set_text(j, "crops", "%s", m->data->digest) && set_text(j, "init", "%s", init);
-        if (m->schedule.type == UM_SCHEDULE_COSINE) ok = ok && set_text(j, "optimizer.schedule.params.T_max", "%.17g", m->schedule.max_iter);
+            if (m->plan->schedule.type == UM_SCHEDULE_COSINE && m->plan->schedule.max_iter == 0) ok = ok && set_text(j, "optimizer.schedule.epochs", "%" PRId64, m->o->epochs); /* it ends with them */
         if (m->o->deterministic)
             ok = ok && set_text(j, "precision", "%s", m->precision) && set_text(j, "instruction set", "%s", um_cpu_level_name(um_cpu_level_get())) && set_text(j, "c library", "%s", um_version_libc()) &&
                  set_text(j, "unmask", "%s", UNMASK_VERSION);
@@ -189,17 +189,16 @@ static um_status make_memory(um_train_member *m)
     return ok ? UM_OK : UM_FAIL(UM_NO_MEMORY, "no memory for the gradients of %zu parameters", p);
 }
 
-/* How long a schedule is that ends with the training. */
-static void finish_schedule(um_train_member *m)
+/* A schedule that ends with the training. */
+static um_status finish_schedule(um_train_member *m)
 {
+    int64_t pictures, steps;
+    UM_PASS(um_train_source_epoch(m->source, 0, &pictures));
+    steps = pictures / (m->batch * m->o->accumulate);
+    if (m->o->batches_per_epoch > 0 && steps > m->o->batches_per_epoch) steps = m->o->batches_per_epoch;
     m->schedule = m->plan->schedule;
-    m->loss = m->plan->loss;
-    if (m->schedule.type == UM_SCHEDULE_COSINE && m->schedule.max_iter == 0) {
-        int64_t micro = batch_of(m) * m->o->accumulate, fakes = m->data->train_fakes, reals = m->data->n_train - fakes;
-        int64_t pictures = m->o->no_oversample ? m->data->n_train : reals + (fakes < reals ? fakes : reals), steps = pictures / micro;
-        if (m->o->batches_per_epoch > 0 && (steps > m->o->batches_per_epoch || steps == 0)) steps = m->o->batches_per_epoch;
-        m->schedule.max_iter = (double)(m->schedule.per_epoch ? m->o->epochs : m->o->epochs * (steps > 0 ? steps : 1));
-    }
+    if (m->schedule.type == UM_SCHEDULE_COSINE && m->schedule.max_iter == 0) m->schedule.max_iter = (double)(m->o->epochs * (m->schedule.per_epoch || steps == 0 ? 1 : steps));
+    return UM_OK;
 }
 
 um_status um_train_member_open(um_train_member *m)
@@ -210,7 +209,6 @@ um_status um_train_member_open(um_train_member *m)
     UM_PASS(um_agree(w, st, "preparing"));
     um_dtype precision = choose_precision(m);
     m->precision = precision == UM_BF16 ? "bf16" : "f32";
-    finish_schedule(m);
     st = um_efficientnet_graph(&m->plan->net, (int)m->o->size_px, true, (float)m->o->drop_path, (float)m->o->dropout, &m->graph);
     if (st == UM_OK) {
         m->params = calloc((size_t)m->graph->param_count, sizeof *m->params);
@@ -227,15 +225,18 @@ um_status um_train_member_open(um_train_member *m)
     m->first = um_train_cut(m->batch, w->rank, w->size);
     m->n = (int)(um_train_cut(m->batch, w->rank + 1, w->size) - m->first);
     m->n_lanes = m->o->deterministic ? UM_TRAIN_LANES / w->size : m->n_threads < m->n || m->n == 0 ? m->n_threads : m->n;
+    m->loss = m->plan->loss;
     m->loss.ohem_k = m->o->ohem_samples * m->batch / m->o->batch_size;
     if (w->size > 1) UM_PASS(um_mpi_comm_open(w, m->o->deterministic, &m->comm));
     st = make_memory(m);
     if (st == UM_OK) st = make_net(m, precision);
-    if (st == UM_OK) st = um_train_source_open(m->data, m->o, (uint64_t)m->seed, m->n_threads, &m->source);
+    if (st == UM_OK) st = um_train_source_open(m->data, m->o, (uint64_t)m->seed, m->batch, m->n_threads, &m->source);
+    if (st == UM_OK) st = finish_schedule(m);
     um_loader_options loader = {.n_threads = m->n_threads, .depth = (int)m->o->ahead + 1, .max_batch = m->n, .image_bytes = (size_t)m->o->size_px * (size_t)m->o->size_px * 3};
     if (st == UM_OK) st = um_loader_new(&loader, &m->loader);
     if (st == UM_OK && w->rank == 0) st = um_train_files_log_begin(&m->files, m->state.step, m->state.validated);
     UM_PASS(um_agree(w, st, "preparing"));
+    if (w->rank == 0) um_log(UM_LOG_INFO, "%s", um_train_source_words(m->source));
     if (w->rank == 0)
         um_log(UM_LOG_INFO, "%s: EfficientNet-%s at %" PRId64 " px, %" PRId64 " parameters, %s, seed %" PRId64 "; %d ranks with %d threads, %" PRId64 " pictures a batch; memory of a rank: %.0f MB", um_quote(m->files.name),
                m->plan->net.name, m->o->size_px, m->graph->param_count, m->precision, m->seed, w->size, m->n_threads, m->batch, (double)um_net_bytes(m->net) / 1e6);
