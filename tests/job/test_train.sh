@@ -92,10 +92,10 @@ grep -q "validating on 10 of 5" err || fail "--val-videos: $(cat err)"
 
 # What is wrong is named.
 no() { # no RC WORDS ARGUMENTS...
-    local want=$1 words=$2
+    local want=$1 text=$2
     shift 2
     rc "$want" "$UNMASK" "$@"
-    grep -q -- "$words" err || fail "$* does not say '$words': $(cat err)"
+    grep -q -- "$text" err || fail "$* does not say $text: $(cat err)"
     [ ! -e no ] || fail "$* left something behind"
 }
 no 2 "did you mean optimizer.learning_rate" "${data[@]}" -o no --set optimizer.learning_rat=1
