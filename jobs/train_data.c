@@ -81,7 +81,7 @@ static um_status read_list(um_vfs *vfs, sides *s)
 static void draw_videos(sides *s, int *video, int n)
 {
     int64_t want = s->o->val_videos;
-    um_rng r = um_rng_stream(777, 0, 0, UM_RNG_FOLDS);
+    um_rng r = um_rng_stream(777, 0, 0, UM_RNG_VALIDATION);
     if (want == 0 || want >= n) return;
     for (int i = n - 1; i > 0; i--) {
         int j = (int)um_rng_below(&r, (uint32_t)i + 1), t = video[i];
