@@ -26,9 +26,27 @@ static um_status append(um_actions *l, um_action a)
 static um_status lane(um_actions *l, um_lane_fn *fn, int item) { return append(l, (um_action){.lane = fn, .item = item}); }
 static um_status join(um_actions *l, um_join_fn *fn, int item) { return append(l, (um_action){.join = fn, .item = item}); }
 
+/* The phases of a bottleneck and the meetings between them. */
+static um_status list_block(um_net *n, int block, um_actions *l, bool training)
+{
+    const um_net_block *b = &n->block[block];
+    UM_PASS(join(l, um_net_block_pack, 2 * block));
+    for (int phase = b->expand >= 0 ? 0 : 1; phase < 3; phase++) {
+        UM_PASS(lane(l, um_net_block_forward, 4 * block + phase));
+        UM_PASS(join(l, training ? um_net_norm_join : um_net_norm_running, b->norm[phase]));
+    }
+    return lane(l, um_net_block_forward, 4 * block + 3);
+}
+
 static um_status list_forward(um_net *n)
 {
     for (int i = 0; i < n->graph->n_nodes; i++) {
+        if (n->block_of[i] >= 0) {
+            UM_PASS(list_block(n, n->block_of[i], &n->forward, true));
+            UM_PASS(list_block(n, n->block_of[i], &n->evaluate, false));
+            i = n->block[n->block_of[i]].last;
+            continue;
+        }
         if (um_net_node(n, i)->op == UM_OP_BATCH_NORM) {
             UM_PASS(lane(&n->forward, um_net_norm_sums, i));
             UM_PASS(join(&n->forward, um_net_norm_join, i));
@@ -52,15 +70,62 @@ static int parted(const um_node *v, int *param)
 
 static bool has_params(const um_node *v) { return v->weight >= 0; }
 
-/* Ends the group that is open, if it has parameters. */
-static um_status close_group(um_net *n, um_backward *w)
+/* The gradient of param goes to the lanes' parts, and is summed at the end of the group that is open. */
+static void add_part(um_net *n, um_backward *w, int param)
 {
-    const um_param_group *g = &w->group[w->n_groups];
-    if (g->n == 0) return UM_OK;
+    w->group_param[w->n_group_params++] = param;
+    w->group[w->n_groups].n++;
+    w->computed[param] = true;
+    n->part_at[param] = w->part; /* the same on both ways: groups end at batch norms */
+    w->part += ((size_t)n->graph->param[param].count + 15) / 16 * 16;
+    if (n->part_each < w->part) n->part_each = w->part;
+}
+
+/* Ends the group that is open, if it has parameters. */
+static um_status close_group(um_backward *w)
+{
+    w->part = 0;
+    if (w->group[w->n_groups].n == 0) return UM_OK;
     UM_PASS(join(&w->actions, um_net_group_join, w->n_groups));
     w->n_groups++;
     w->group[w->n_groups] = (um_param_group){.first = w->n_group_params};
-    (void)n;
+    return UM_OK;
+}
+
+/* Lanes and ranks meet in batch norm `node`, whose sums the lanes have left. */
+static um_status meet(um_net *n, um_backward *w, int node)
+{
+    const um_node *v = um_net_node(n, node);
+    UM_PASS(close_group(w));
+    UM_PASS(join(&w->actions, um_net_norm_data_join, node));
+    w->computed[v->weight] = w->computed[v->weight + 1] = true;
+    return UM_OK;
+}
+
+static void add_parts_of(um_net *n, um_backward *w, int node)
+{
+    int param[2], count = parted(um_net_node(n, node), param);
+    for (int j = 0; j < count; j++) add_part(n, w, param[j]);
+}
+
+static um_status list_block_back(um_net *n, int block, um_backward *w)
+{
+    const um_net_block *b = &n->block[block];
+    um_actions *l = &w->actions;
+    UM_PASS(lane(l, um_net_block_back, 4 * block));
+    UM_PASS(meet(n, w, b->norm[2]));
+    UM_PASS(join(l, um_net_block_pack, 2 * block + 1));
+    UM_PASS(lane(l, um_net_block_back, 4 * block + 1));
+    add_parts_of(n, w, b->project);
+    add_parts_of(n, w, b->excite);
+    add_parts_of(n, w, b->reduce);
+    UM_PASS(meet(n, w, b->norm[1]));
+    UM_PASS(lane(l, um_net_block_back, 4 * block + 2));
+    add_parts_of(n, w, b->dw);
+    if (b->expand < 0) return UM_OK;
+    UM_PASS(meet(n, w, b->norm[0]));
+    UM_PASS(lane(l, um_net_block_back, 4 * block + 3));
+    add_parts_of(n, w, b->expand);
     return UM_OK;
 }
 
@@ -68,7 +133,6 @@ static um_status close_group(um_net *n, um_backward *w)
 static um_status list_backward(um_net *n, int first, um_backward *w)
 {
     const um_graph *g = n->graph;
-    size_t part = 0;
     bool *written = calloc((size_t)g->n_nodes, sizeof *written);
     um_status st = UM_OK;
     w->needs = calloc((size_t)g->n_nodes, sizeof *w->needs);
@@ -87,8 +151,15 @@ static um_status list_backward(um_net *n, int first, um_backward *w)
     written[g->output] = true;
     for (int i = g->output; i >= first; i--) {
         const um_node *v = &g->node[i];
-        int param[2], n_parted = parted(v, param);
         if (!written[i] || !w->needs[i]) continue;
+        if (n->block_of[i] >= 0) {
+            const um_net_block *b = &n->block[n->block_of[i]];
+            w->add[2 * i] = written[b->x];
+            written[b->x] = w->needs[b->x];
+            UM_GOTO_PASS(st, list_block_back(n, n->block_of[i], w));
+            i = b->first;
+            continue;
+        }
         for (int j = 0; j < 2; j++)
             if (v->in[j] >= 0 && w->needs[v->in[j]]) {
                 w->add[2 * i + j] = written[v->in[j]];
@@ -96,22 +167,12 @@ static um_status list_backward(um_net *n, int first, um_backward *w)
             }
         if (v->op == UM_OP_BATCH_NORM) {
             UM_GOTO_PASS(st, lane(&w->actions, um_net_norm_data_sums, i));
-            UM_GOTO_PASS(st, close_group(n, w));
-            part = 0;
-            UM_GOTO_PASS(st, join(&w->actions, um_net_norm_data_join, i));
-            w->computed[v->weight] = w->computed[v->weight + 1] = true;
+            UM_GOTO_PASS(st, meet(n, w, i));
         }
         UM_GOTO_PASS(st, lane(&w->actions, um_net_node_backward, i));
-        for (int j = 0; j < n_parted; j++) {
-            w->group_param[w->n_group_params++] = param[j];
-            w->group[w->n_groups].n++;
-            w->computed[param[j]] = true;
-            n->part_at[param[j]] = part; /* the same on both ways: groups end at batch norms */
-            part += ((size_t)g->param[param[j]].count + 15) / 16 * 16;
-            if (n->part_each < part) n->part_each = part;
-        }
+        add_parts_of(n, w, i);
     }
-    UM_GOTO_PASS(st, close_group(n, w));
+    UM_GOTO_PASS(st, close_group(w));
 done:
     free(written);
     return st;
@@ -157,8 +218,9 @@ static void lay_out(um_net *n, unsigned char *base, size_t *end)
     size_t widest = 0, lanes = (size_t)n->o.n_lanes;
     for (int i = 0; i < g->n_nodes; i++) {
         size_t bytes = um_net_node_count(n, i) * (size_t)n->o.max_batch * sizeof(float);
-        n->map[i] = place(base, end, bytes);
-        if (n->all.needs[i]) n->grad[i] = place(base, end, bytes);
+        bool inside = n->block_of[i] >= 0 && n->block[n->block_of[i]].last != i;
+        if (!inside) n->map[i] = place(base, end, bytes);
+        if (!inside && n->all.needs[i]) n->grad[i] = place(base, end, bytes);
         if (g->node[i].op != UM_OP_BATCH_NORM) continue;
         um_norm_state *s = &n->norm[i];
         s->c = g->node[i].c;
@@ -168,6 +230,27 @@ static void lay_out(um_net *n, unsigned char *base, size_t *end)
         s->sums = place(base, end, lanes * 2 * (size_t)s->c * sizeof(double));
         if (widest < (size_t)s->c) widest = (size_t)s->c;
     }
+    size_t most[4] = {0}, batch = (size_t)n->o.max_batch;
+    for (int i = 0; i < n->n_blocks; i++) {
+        um_net_block *b = &n->block[i];
+        const um_block *s = &b->shape;
+        size_t in = (size_t)s->dw.h * (size_t)s->dw.w * (size_t)s->c_mid, out = (size_t)s->dw.p * (size_t)s->dw.q, mid = (size_t)s->c_mid, sq = (size_t)s->c_squeezed;
+        size_t count[] = {s->expands ? in : 0, out * mid, out * (size_t)s->c_out, mid, sq, sq, mid, mid, 1};
+        float **of[] = {&b->z1, &b->z2, &b->z3, &b->means, &b->squeezed, &b->acted, &b->excited, &b->gate, &b->keep};
+        for (size_t j = 0; j < sizeof of / sizeof of[0]; j++) *of[j] = place(base, end, count[j] * batch * sizeof(float));
+        size_t wanted[4] = {count[0] * batch * sizeof(float), count[1] * batch * sizeof(float)};
+        for (int which = 0; which < 2; which++)
+            for (int back = 0; back < 2; back++) {
+                size_t bytes = n->ops->block->packed_bytes(s, back == 1, which);
+                if (wanted[2 + which] < bytes) wanted[2 + which] = bytes;
+            }
+        for (int j = 0; j < 4; j++)
+            if (most[j] < wanted[j]) most[j] = wanted[j];
+    }
+    n->e1 = place(base, end, most[0]);
+    n->e2 = place(base, end, most[1]);
+    n->packed[0] = place(base, end, most[2]);
+    n->packed[1] = place(base, end, most[3]);
     n->message = place(base, end, (2 * widest + 1) * sizeof(double));
     n->part = place(base, end, (lanes - 1) * n->part_each * sizeof(float));
     n->scratch = place(base, end, lanes * n->scratch_each);
@@ -179,9 +262,13 @@ static um_status allocate(um_net *n)
     size_t end = 0;
     for (int i = 0; i < g->n_nodes; i++) {
         const um_node *v = &g->node[i];
-        if (v->op != UM_OP_CONV && v->op != UM_OP_DEPTHWISE && v->op != UM_OP_DENSE && v->op != UM_OP_MAX_POOL) continue;
+        if (n->block_of[i] >= 0 || (v->op != UM_OP_CONV && v->op != UM_OP_DEPTHWISE && v->op != UM_OP_DENSE && v->op != UM_OP_MAX_POOL)) continue;
         um_window w = um_net_window(n, i);
         size_t bytes = n->ops->scratch_bytes(&w);
+        if (n->scratch_each < bytes) n->scratch_each = bytes;
+    }
+    for (int i = 0; i < n->n_blocks; i++) {
+        size_t bytes = n->ops->block->scratch_bytes(&n->block[i].shape);
         if (n->scratch_each < bytes) n->scratch_each = bytes;
     }
     n->scratch_each = (n->scratch_each + ALIGN - 1) / ALIGN * ALIGN;
@@ -215,6 +302,7 @@ static um_status build(um_net *n)
     if (n->map == NULL || n->grad == NULL || n->norm == NULL || n->part_at == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for a net in training");
     for (int i = 0; i < g->n_nodes; i++)
         if (g->node[i].op == UM_OP_BATCH_NORM) n->head = i + 1;
+    UM_PASS(um_net_find_blocks(n));
     UM_PASS(list_forward(n));
     UM_PASS(list_backward(n, 0, &n->all));
     UM_PASS(list_backward(n, n->head, &n->head_only));
@@ -260,6 +348,8 @@ void um_net_free(um_net *n)
     free(n->bucket_of);
     free(n->bucket_at);
     free(n->bucket_wait);
+    free(n->block);
+    free(n->block_of);
     free(n->memory);
     free(n);
 }

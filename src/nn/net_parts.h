@@ -33,6 +33,15 @@ typedef struct um_param_group {
     int first, n;
 } um_param_group;
 
+/* A bottleneck of the graph, where the backend takes it as one (um_block). */
+typedef struct um_net_block {
+    um_block shape;
+    int first, last, x;         /* nodes; the input */
+    int expand, dw, reduce, excite, project; /* nodes with weights; expand -1: none */
+    int norm[3], drop;          /* nodes; norm[0] or drop -1: none */
+    float *z1, *z2, *z3, *means, *squeezed, *acted, *excited, *gate, *keep; /* um_block_lane, of all pictures */
+} um_net_block;
+
 /* One way backward: through all of the graph, or through the head only. */
 typedef struct um_backward {
     um_actions actions;
@@ -42,6 +51,7 @@ typedef struct um_backward {
     int n_groups;
     int *group_param; /* [n_params] */
     int n_group_params;
+    size_t part;      /* numbers in the lanes' parts that the open group has taken */
     bool *computed;   /* [n_params] */
     int *bucket_left; /* [n_buckets]: parameters of each that this way computes */
 } um_backward;
@@ -54,6 +64,11 @@ struct um_net {
     size_t bytes;
     float **map, **grad; /* [n_nodes], (max_batch, H, W, C); NULL: kept by none */
     um_norm_state *norm; /* [n_nodes] */
+    um_net_block *block;
+    int n_blocks;
+    int *block_of;       /* [n_nodes]: -1: none */
+    float *e1, *e2;      /* um_block_lane; one block at a time uses them */
+    unsigned char *packed[2];
     unsigned char *scratch; /* (n_lanes, scratch_each) */
     size_t scratch_each;
     float *part;         /* (n_lanes - 1, part_each): gradients of all lanes but the first, which writes where they are summed */
@@ -108,6 +123,12 @@ void um_net_node_forward(um_net *n, int node, int lane);
 void um_net_node_backward(um_net *n, int node, int lane);
 void um_net_norm_sums(um_net *n, int node, int lane);
 void um_net_norm_data_sums(um_net *n, int node, int lane);
+/* net_block.c: bottlenecks. */
+um_status um_net_find_blocks(um_net *n);
+/* Phases, each ended by a meeting in batch norm: expand, depthwise, project, finish; on the way back sums, project, depthwise, expand. item: 4 block + phase. */
+void um_net_block_forward(um_net *n, int item, int lane);
+void um_net_block_back(um_net *n, int item, int lane);
+um_status um_net_block_pack(um_net *n, int item); /* item: 2 block + back: weights, for all lanes */
 /* net_norm.c: the meeting of lanes and ranks in batch norm. */
 um_status um_net_norm_join(um_net *n, int node);      /* statistics of the batch; running values */
 um_status um_net_norm_running(um_net *n, int node);   /* of running values */

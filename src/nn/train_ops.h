@@ -19,8 +19,56 @@ typedef struct um_norm {
     const float *a, *b, *c;
 } um_norm;
 
+/* An inverted bottleneck (Sandler et al., "MobileNetV2", 2018, with squeeze-and-excite) as one thing, for backends that keep less of it in memory than its nodes would:
+ * [1 x 1, norm, swish,] depthwise, norm, swish, gate of the mean through two dense layers, product, 1 x 1, norm [, drop-path, sum with the input]. */
+typedef struct um_block {
+    bool expands, shortcut;
+    int c_in, c_mid, c_squeezed, c_out;
+    um_window dw;
+} um_block;
+
+/* What one lane hands to a phase. Maps of the outside and z3 are (n,H,W,C); the layout of z1, z2, e1, e2 is the backend's, z_count numbers a picture each. */
+typedef struct um_block_lane {
+    const um_block *block;
+    int n;
+    const float *x;          /* the block's input and, behind `finish`, its output */
+    float *out;
+    float *z1, *z2, *z3;     /* outputs of the convolutions: kept for the way back; z1 only where it expands */
+    float *means, *squeezed, *acted, *excited, *gate; /* (n, c_mid), (n, c_squeezed) twice, (n, c_mid) twice: inside of the gate, before and behind swish, before and behind sigmoid; kept */
+    const float *w_dw, *w_reduce, *b_reduce, *w_excite, *b_excite;
+    const void *packed[2];   /* of the direction: expand, project */
+    um_norm norm[3];
+    const float *about[3];   /* running means */
+    double *sums[3];         /* as norm_sums and norm_data_sums leave them; NULL: none wanted */
+    const float *keep;       /* [n], of drop-path */
+    const float *e;          /* the derivative by `out` */
+    float *dx;               /* by x; NULL: not wanted */
+    bool add;
+    float *e1, *e2;          /* derivatives behind the first and second norm and swish: between the phases of a way back only */
+    float *dw_expand, *dw_dw, *dw_reduce, *db_reduce, *dw_excite, *db_excite, *dw_project;
+    void *scratch;
+} um_block_lane;
+
+typedef struct um_block_ops {
+    bool (*fits)(const um_block *b);
+    size_t (*scratch_bytes)(const um_block *b);
+    size_t (*packed_bytes)(const um_block *b, bool back, int which);
+    /* The which-th matrix for one direction; part of so many. */
+    void (*pack)(const um_block *b, bool back, int which, const float *weight, int part, int parts, void *packed);
+    /* Between the phases lanes and ranks meet: expand leaves sums[0], depthwise [1], project [2]; on the way back back_sums leaves [2], back_project [1], back_depthwise [0]. */
+    void (*expand)(const um_block_lane *l);
+    void (*depthwise)(const um_block_lane *l);
+    void (*project)(const um_block_lane *l);
+    void (*finish)(const um_block_lane *l);
+    void (*back_sums)(const um_block_lane *l);
+    void (*back_project)(const um_block_lane *l);
+    void (*back_depthwise)(const um_block_lane *l);
+    void (*back_expand)(const um_block_lane *l);
+} um_block_ops;
+
 typedef struct um_train_ops {
     const char *name;
+    const um_block_ops *block; /* NULL: none */
     size_t (*scratch_bytes)(const um_window *v);
     /* y = (x / 255 - mean[c]) / std[c]; c <= 3. */
     void (*convert)(const uint8_t *x, size_t pixels, int c, const float *mean, const float *std, float *y);
@@ -52,3 +100,4 @@ typedef struct um_train_ops {
 
 extern const um_train_ops um_train_ref; /* plain C, f64 sums, the oracle of the tests: src/nn/ref */
 extern const um_train_ops um_train_cpu; /* src/nn/cpu */
+extern const um_block_ops um_train_cpu_block;

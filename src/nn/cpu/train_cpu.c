@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const um_train_kernels *level(void)
+const um_train_kernels *um_train_level(void)
 {
     switch (um_cpu_level_get()) {
     case UM_CPU_AVX512: return &um_train_kernels_avx512;
@@ -17,6 +17,7 @@ static const um_train_kernels *level(void)
 
 static size_t align64(size_t n) { return (n + 63) / 64 * 64; }
 static size_t up16(int c) { return ((size_t)c + UM_CPU_PLANE - 1) / UM_CPU_PLANE * UM_CPU_PLANE; }
+static bool is_dense(const um_window *v) { return v->h == 1 && v->w == 1 && v->r == 1 && v->s == 1 && v->stride == 1; }
 static bool is_pointwise(const um_window *v) { return v->r == 1 && v->s == 1 && v->stride == 1 && v->pad_top == 0 && v->pad_left == 0; }
 static size_t pictures_rows(const um_window *v, int n) { return (size_t)n * (size_t)v->p * (size_t)v->q; }
 
@@ -40,7 +41,7 @@ static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 static conv_scratch lay_conv(const um_window *v, unsigned char *base, size_t *end)
 {
-    const um_cpu_kernels *k = level()->cpu;
+    const um_cpu_kernels *k = um_train_level()->cpu;
     conv_scratch s;
     int depth = v->r * v->s * v->c;
     s.packed = place(base, end, most(k->gemm_bytes(depth, v->k, UM_F32), k->gemm_bytes(v->k, v->c, UM_F32)));
@@ -76,7 +77,7 @@ typedef struct dw_scratch {
 static dw_scratch lay_dw(const um_window *v, unsigned char *base, size_t *end)
 {
     dw_scratch s;
-    s.packed = place(base, end, level()->cpu->dw_bytes(UM_CPU_PLANE, v->r, v->s));
+    s.packed = place(base, end, um_train_level()->cpu->dw_bytes(UM_CPU_PLANE, v->r, v->s));
     s.taps = place(base, end, (size_t)(v->r * v->s) * 2 * UM_CPU_PLANE * sizeof(float));
     s.x = place(base, end, (frame_count(frame_forward(v)) + UM_CPU_OVERRUN * UM_CPU_PLANE) * sizeof(float));
     s.back = place(base, end, (frame_count(frame_back(v)) + UM_CPU_OVERRUN * UM_CPU_PLANE) * sizeof(float));
@@ -87,7 +88,7 @@ static dw_scratch lay_dw(const um_window *v, unsigned char *base, size_t *end)
 static size_t scratch_bytes(const um_window *v)
 {
     size_t conv = 0, dw = 0;
-    lay_conv(v, NULL, &conv);
+    if (!is_dense(v)) lay_conv(v, NULL, &conv);
     if (v->c == v->k) lay_dw(v, NULL, &dw);
     return most(conv, dw);
 }
@@ -125,12 +126,16 @@ static void gather(const um_window *v, const float *x, size_t first, size_t rows
 
 static void conv(const um_window *v, int n, const float *x, const float *weight, const float *bias, float *y, void *scratch)
 {
-    const um_train_kernels *t = level();
+    const um_train_kernels *t = um_train_level();
     size_t end = 0, total = pictures_rows(v, n), depth = (size_t)v->r * (size_t)v->s * (size_t)v->c;
     conv_scratch s = lay_conv(v, scratch, &end);
     bool pointwise = is_pointwise(v);
+    if (is_dense(v)) {
+        t->dense(n, v->c, v->k, x, weight, bias, y);
+        return;
+    }
     if (v->r * v->s > 1) turn(v, weight, s.matrix, false);
-    t->pack((int)depth, v->k, v->r * v->s > 1 ? s.matrix : weight, false, s.packed);
+    t->pack((int)depth, (int)depth, v->k, v->r * v->s > 1 ? s.matrix : weight, false, 0, 1, s.packed);
     for (size_t first = 0; first < total;) {
         size_t rows = pointwise ? ROWS_MAX : PIECE;
         if (rows > total - first) rows = total - first;
@@ -153,14 +158,18 @@ static void conv(const um_window *v, int n, const float *x, const float *weight,
 
 static void conv_data(const um_window *v, int n, const float *dy, const float *weight, float *dx, bool add, void *scratch)
 {
-    const um_train_kernels *t = level();
+    const um_train_kernels *t = um_train_level();
     size_t end = 0, total = pictures_rows(v, n);
     conv_scratch s = lay_conv(v, scratch, &end);
+    if (is_dense(v)) {
+        t->dense_data(n, v->c, v->k, dy, weight, dx, add);
+        return;
+    }
     if (!is_pointwise(v)) {
         um_train_ref.conv_data(v, n, dy, weight, dx, add, scratch);
         return;
     }
-    t->pack(v->k, v->c, weight, true, s.packed);
+    t->pack(v->k, v->k, v->c, weight, true, 0, 1, s.packed);
     for (size_t first = 0; first < total; first += ROWS_MAX) {
         float *out = dx + first * (size_t)v->c;
         um_gemm g = {.m = total - first < ROWS_MAX ? (int)(total - first) : ROWS_MAX,
@@ -189,10 +198,14 @@ static void to_planes(const um_train_kernels *t, const float *x, int pixels, int
 
 static void conv_weight(const um_window *v, int n, const float *x, const float *dy, float *dweight, float *dbias, void *scratch)
 {
-    const um_train_kernels *t = level();
+    const um_train_kernels *t = um_train_level();
     size_t end = 0, total = pictures_rows(v, n), depth = (size_t)v->r * (size_t)v->s * (size_t)v->c;
     conv_scratch s = lay_conv(v, scratch, &end);
     bool pointwise = is_pointwise(v);
+    if (is_dense(v)) {
+        t->dense_weight(n, v->c, v->k, x, dy, dweight, dbias);
+        return;
+    }
     for (size_t first = 0; first < total; first += PIECE) {
         int rows = total - first < PIECE ? (int)(total - first) : PIECE;
         if (!pointwise) gather(v, x, first, (size_t)rows, s.rows);
@@ -242,7 +255,7 @@ static void pack_taps(const um_train_kernels *t, const um_window *v, const float
 
 static void depthwise(const um_window *v, int n, const float *x, const float *weight, const float *bias, float *y, void *scratch)
 {
-    const um_train_kernels *t = level();
+    const um_train_kernels *t = um_train_level();
     size_t end = 0, area = (size_t)v->p * (size_t)v->q;
     dw_scratch s = lay_dw(v, scratch, &end);
     framed f = frame_forward(v);
@@ -272,7 +285,7 @@ static void depthwise(const um_window *v, int n, const float *x, const float *we
 
 static void depthwise_data(const um_window *v, int n, const float *dy, const float *weight, float *dx, bool add, void *scratch)
 {
-    const um_train_kernels *t = level();
+    const um_train_kernels *t = um_train_level();
     size_t end = 0, area = (size_t)v->h * (size_t)v->w;
     dw_scratch s = lay_dw(v, scratch, &end);
     framed f = frame_back(v);
@@ -305,7 +318,7 @@ static void depthwise_data(const um_window *v, int n, const float *dy, const flo
 
 static void depthwise_weight(const um_window *v, int n, const float *x, const float *dy, float *dweight, float *dbias, void *scratch)
 {
-    const um_train_kernels *t = level();
+    const um_train_kernels *t = um_train_level();
     int taps = v->r * v->s;
     size_t end = 0, area = (size_t)v->p * (size_t)v->q;
     dw_scratch s = lay_dw(v, scratch, &end);
@@ -326,6 +339,7 @@ static void depthwise_weight(const um_window *v, int n, const float *x, const fl
                                 .dy = s.dy + (size_t)p * (size_t)v->q * UM_CPU_PLANE,
                                 .x = s.x + (size_t)(p * v->stride) * (size_t)f.cols * UM_CPU_PLANE,
                                 .dy_row = (size_t)v->q * UM_CPU_PLANE,
+                                .dy_col = UM_CPU_PLANE,
                                 .x_row = (size_t)f.cols * UM_CPU_PLANE,
                                 .taps = s.taps};
                 t->dw_taps(&d);
@@ -344,49 +358,49 @@ static void convert(const uint8_t *x, size_t pixels, int c, const float *mean, c
     float table[256 * 3] = {0};
     for (int i = 0; i < 256; i++)
         for (int j = 0; j < c; j++) table[i * 3 + j] = ((float)i / 255.0f - mean[j]) / std[j];
-    level()->cpu->convert(x, pixels, c, table, y);
+    um_train_level()->cpu->convert(x, pixels, c, table, y);
 }
 
-static void norm_sums(size_t pixels, int c, const float *x, const float *about, double *sums) { level()->norm_sums(pixels, c, x, about, sums); }
-static void norm(size_t pixels, int c, const float *x, const um_norm *b, float *y) { level()->norm(pixels, c, x, b, y); }
-static void norm_data_sums(size_t pixels, int c, const float *x, const float *dy, const um_norm *b, double *sums) { level()->norm_data_sums(pixels, c, x, dy, b, sums); }
-static void norm_data(size_t pixels, int c, const float *x, const float *dy, const um_norm *b, float *dx, bool add) { level()->norm_data(pixels, c, x, dy, b, dx, add); }
+static void norm_sums(size_t pixels, int c, const float *x, const float *about, double *sums) { um_train_level()->norm_sums(pixels, c, x, about, sums); }
+static void norm(size_t pixels, int c, const float *x, const um_norm *b, float *y) { um_train_level()->norm(pixels, c, x, b, y); }
+static void norm_data_sums(size_t pixels, int c, const float *x, const float *dy, const um_norm *b, double *sums) { um_train_level()->norm_data_sums(pixels, c, x, dy, b, sums); }
+static void norm_data(size_t pixels, int c, const float *x, const float *dy, const um_norm *b, float *dx, bool add) { um_train_level()->norm_data(pixels, c, x, dy, b, dx, add); }
 
 static void act(um_act kind, size_t pixels, int c, const float *x, const float *slope, float *y)
 {
     if (kind == UM_ACT_PRELU) um_train_ref.act(kind, pixels, c, x, slope, y);
-    else level()->act(kind, pixels * (size_t)c, x, y);
+    else um_train_level()->act(kind, pixels * (size_t)c, x, y);
 }
 
 static void act_data(um_act kind, size_t pixels, int c, const float *x, const float *slope, const float *dy, float *dx, bool add, float *dslope)
 {
     if (kind == UM_ACT_PRELU) um_train_ref.act_data(kind, pixels, c, x, slope, dy, dx, add, dslope);
-    else level()->act_data(kind, pixels * (size_t)c, x, dy, dx, add);
+    else um_train_level()->act_data(kind, pixels * (size_t)c, x, dy, dx, add);
 }
 
 static size_t picture(int area, int c) { return (size_t)area * (size_t)c; }
 
 static void mean(int n, int area, int c, const float *x, float *y)
 {
-    for (int i = 0; i < n; i++) level()->mean(area, c, x + (size_t)i * picture(area, c), y + (size_t)i * (size_t)c);
+    for (int i = 0; i < n; i++) um_train_level()->mean(area, c, x + (size_t)i * picture(area, c), y + (size_t)i * (size_t)c);
 }
 static void mean_data(int n, int area, int c, const float *dy, float *dx, bool add)
 {
-    for (int i = 0; i < n; i++) level()->mean_data(area, c, dy + (size_t)i * (size_t)c, dx + (size_t)i * picture(area, c), add);
+    for (int i = 0; i < n; i++) um_train_level()->mean_data(area, c, dy + (size_t)i * (size_t)c, dx + (size_t)i * picture(area, c), add);
 }
 static void max_pool(const um_window *v, int n, const float *x, float *y) { um_train_ref.max_pool(v, n, x, y); }
 static void max_pool_data(const um_window *v, int n, const float *x, const float *dy, float *dx, bool add) { um_train_ref.max_pool_data(v, n, x, dy, dx, add); }
 static void scale_data(int n, int area, int c, const float *gate, const float *dy, float *dx, bool add)
 {
-    for (int i = 0; i < n; i++) level()->scale(area, c, dy + (size_t)i * picture(area, c), gate + (size_t)i * (size_t)c, dx + (size_t)i * picture(area, c), add);
+    for (int i = 0; i < n; i++) um_train_level()->scale(area, c, dy + (size_t)i * picture(area, c), gate + (size_t)i * (size_t)c, dx + (size_t)i * picture(area, c), add);
 }
 static void scale(int n, int area, int c, const float *x, const float *gate, float *y) { scale_data(n, area, c, gate, x, y, false); }
 static void scale_gate(int n, int area, int c, const float *x, const float *dy, float *dgate, bool add)
 {
-    for (int i = 0; i < n; i++) level()->scale_gate(area, c, x + (size_t)i * picture(area, c), dy + (size_t)i * picture(area, c), dgate + (size_t)i * (size_t)c, add);
+    for (int i = 0; i < n; i++) um_train_level()->scale_gate(area, c, x + (size_t)i * picture(area, c), dy + (size_t)i * picture(area, c), dgate + (size_t)i * (size_t)c, add);
 }
-static void sum(size_t count, const float *a, const float *b, float *y) { level()->sum(count, a, b, y); }
-static void times(size_t count, const float *x, float factor, float *y, bool add) { level()->times(count, x, factor, y, add); }
+static void sum(size_t count, const float *a, const float *b, float *y) { um_train_level()->sum(count, a, b, y); }
+static void times(size_t count, const float *x, float factor, float *y, bool add) { um_train_level()->times(count, x, factor, y, add); }
 
 const um_train_ops um_train_cpu = {
     .name = "cpu",
@@ -413,4 +427,5 @@ const um_train_ops um_train_cpu = {
     .scale_gate = scale_gate,
     .sum = sum,
     .times = times,
+    .block = &um_train_cpu_block,
 };

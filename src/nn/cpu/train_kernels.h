@@ -25,14 +25,14 @@ typedef struct um_wgrad {
 typedef struct um_dw_taps {
     int rows, q, r, s, stride;
     const float *dy, *x; /* x: at the first number under the filter of output (0, 0) */
-    size_t dy_row, x_row;
+    size_t dy_row, dy_col, x_row; /* numbers from line to line, and from column to column */
     float *taps;
 } um_dw_taps;
 
 typedef struct um_train_kernels {
     const um_cpu_kernels *cpu; /* of the same level */
-    /* gemm_pack of f32 without biases; weights (K,C), or by_rows (C,K). */
-    void (*pack)(int c, int k, const float *weight, bool by_rows, void *packed);
+    /* gemm_pack of f32 without biases; weights (K,c_weight), or by_rows (c_weight,K); zeros up to c. Of the panels each parts-th from `part` on, so that threads share them out. */
+    void (*pack)(int c, int c_weight, int k, const float *weight, bool by_rows, int part, int parts, void *packed);
     void (*wgrad)(const um_wgrad *g);
     void (*dw_taps)(const um_dw_taps *d);
     void (*norm_sums)(size_t pixels, int c, const float *x, const float *about, double *sums);
@@ -48,6 +48,21 @@ typedef struct um_train_kernels {
     void (*column_sums)(size_t pixels, int c, const float *x, float *sums);
     void (*sum)(size_t count, const float *a, const float *b, float *y);
     void (*times)(size_t count, const float *x, float factor, float *y, bool add);
+    /* planes_isa.c says what each does. */
+    void (*plane_sums)(size_t pixels, const float *z, const float *about, double *one, double *two);
+    void (*plane_act)(size_t pixels, const float *z, const um_norm *b, int c, const float *gate, float *a, float *d);
+    void (*plane_mean)(size_t pixels, const float *z, const um_norm *b, int c, float *mean);
+    void (*plane_gate)(size_t pixels, const float *z, const float *e, const um_norm *b, int c, const float *gate, float *ag, double *sums);
+    void (*plane_through)(size_t pixels, const float *z, const float *e, const um_norm *b, int c, const float *gate, const float *m, size_t out_step, float *dz);
+    void (*plane_times)(size_t pixels, const float *e, const float *d, const float *z, const um_norm *b, int c, float *dy, double *one, double *two);
+    void (*plane_norm_data)(size_t pixels, const float *z, const float *e, size_t stride, int n, float factor, const um_norm *b, int c, float *dz);
+    void (*norm_add)(size_t pixels, int c, const float *z, const um_norm *b, float keep, const float *x, float *y);
+    void (*dense)(int n, int c, int k, const float *x, const float *w, const float *bias, float *y);
+    void (*dense_data)(int n, int c, int k, const float *dy, const float *w, float *dx, bool add);
+    void (*dense_weight)(int n, int c, int k, const float *x, const float *dy, float *dw, float *dbias);
 } um_train_kernels;
+
+/* Of the level in use. */
+const um_train_kernels *um_train_level(void);
 
 extern const um_train_kernels um_train_kernels_base, um_train_kernels_avx2, um_train_kernels_avx512;

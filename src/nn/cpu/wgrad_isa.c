@@ -77,7 +77,7 @@ UM_INLINE void taps(const um_dw_taps *d, const int TR, const int S, const int st
         for (int s = 0; s < S; s++) acc[t * S + s] = um_v_set(0);
     for (int p = 0; p < d->rows; p++) {
         const float *dy = d->dy + (size_t)p * d->dy_row + v, *x = d->x + (size_t)(p * stride + r) * d->x_row + v;
-        for (int q = 0; q < d->q; q++, dy += UM_CPU_PLANE, x += stride * UM_CPU_PLANE) {
+        for (int q = 0; q < d->q; q++, dy += d->dy_col, x += stride * UM_CPU_PLANE) {
             um_v g = um_v_load(dy);
             UM_UNROLL
             for (int t = 0; t < TR; t++)
@@ -118,7 +118,7 @@ static void taps_plain(const um_dw_taps *d, int v)
             um_v acc = um_v_set(0);
             for (int p = 0; p < d->rows; p++)
                 for (int q = 0; q < d->q; q++)
-                    acc = um_v_fma(um_v_load(d->dy + (size_t)p * d->dy_row + (size_t)q * UM_CPU_PLANE + v),
+                    acc = um_v_fma(um_v_load(d->dy + (size_t)p * d->dy_row + (size_t)q * d->dy_col + v),
                                    um_v_load(d->x + (size_t)(p * d->stride + r) * d->x_row + (size_t)(q * d->stride + s) * UM_CPU_PLANE + v), acc);
             float *to = d->taps + (size_t)(r * d->s + s) * UM_CPU_PLANE + v;
             um_v_store(to, um_v_add(um_v_load(to), acc));
