@@ -1,4 +1,5 @@
-/* Makes a data root and a store of it without videos: crops, landmarks and masks drawn here, in milliseconds. For tests of training; a fake's face bears stripes that its original's does not.
+/* Makes a data root and a store of it without videos: crops, landmarks and masks drawn here, in milliseconds. For tests of training; a fake's face bears stripes that its original's does not (but for the
+ * last frame of each second fake, which shows no change).
  * usage: make_store ROOT STORE PARTS ORIGINALS FAKES FRAMES: that many originals a part, fakes an original, frames a video. */
 #include "io/codec.h"
 #include "tests/unit/store_world.h"
@@ -65,7 +66,7 @@ static um_status add_unit(um_store_writer *w, um_codec *codec, const um_manifest
         if (st == UM_OK) st = um_store_add_video(w, UM_STAGE_CROPS, &row, "");
         for (int f = 0; st == UM_OK && f < frames; f++) {
             int32_t rect[4] = {10, 10, 10 + W, 10 + H};
-            draw(v->part, original, f, k, rgb, mask);
+            draw(v->part, original, f, k == 2 && f == frames - 1 ? 0 : k, rgb, mask); /* one fake is left as it was */
             if (k == 0) st = um_store_add_face(w, &(um_store_face){v->id, 10 * f, f / 3.0, 0, {22, 23, 22 + W / 2.f, 23 + H / 2.f}, 0.99f});
             if (k == 0 && st == UM_OK) st = um_store_add_landmarks(w, &(um_store_landmarks){v->id, 10 * f, 0, 1, {{25, 32}, {47, 32}, {36, 42}, {28, 54}, {44, 54}}});
             um_buf_clear(&bytes);

@@ -28,7 +28,7 @@ assert json.load(open("one/seed7/status.json"))["best_epoch"] == best == min(epo
 assert open("one/seed7.h5", "rb").read() != b"" and all(k in steps[0] for k in ("fake", "real", "lr", "grad_norm", "images_per_s", "wait_data_s", "wait_ranks_s"))
 PY
 for n in 1 2 4; do
-    rc 0 ranks $n "$UNMASK" "${learn[@]}" --set optimizer.schedule.epochs=2 -o r$n --threads $((n % 4 + 1))
+    rc 0 ranks $n "$UNMASK" "${learn[@]}" --set optimizer.schedule.epochs=2 --set batches_per_epoch=4 -o r$n --threads $((n % 4 + 1))
     for f in r1/seed7.h5 r1/seed7/epoch-*.h5; do cmp "$f" "r$n/${f#*/}" || fail "$n ranks made another ${f#*/}"; done
 done
 rc 0 "$UNMASK" inspect one/seed7.h5

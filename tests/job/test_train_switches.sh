@@ -31,7 +31,6 @@ done <<'END'
 --set dropout=0.5
 --set pairs=true
 --set pairs=true --set mixup=1
---set drop_path=0.5
 --set bn_momentum=0.5
 --set augment.p_flip=0
 --only-changed-frames
