@@ -145,14 +145,16 @@ static void make_tables(hsv_tables *t, const uint8_t map[3][256])
     }
 }
 
-static void to_hsv(const hsv_tables *t, const uint8_t *p, int n, float *h_out, float *s_out, float *v_out)
+UM_CLONES static void to_hsv(const hsv_tables *t, const int32_t *restrict red, const int32_t *restrict green, const int32_t *restrict blue, int n, float *restrict h_out, float *restrict s_out, float *restrict v_out)
 {
-    for (int i = 0; i < n; i++, p += C) {
-        const int r = p[0], g = p[1], b = p[2];
-        const int least = r < g ? (r < b ? r : b) : (g < b ? g : b), v = r > g ? (r > b ? r : b) : (g > b ? g : b), diff = v - least;
-        int h = v == r ? g - b : v == g ? b - r + 2 * diff : r - g + 4 * diff;
+    for (int i = 0; i < n; i++) {
+        const int32_t r = red[i], g = green[i], b = blue[i];
+        const int32_t low = r < g ? r : g, high = r > g ? r : g, least = low < b ? low : b, v = high > b ? high : b, diff = v - least;
+        const int32_t from_r = g - b, from_g = b - r + 2 * diff, from_b = r - g + 4 * diff;
+        int32_t h = v == r ? from_r : v == g ? from_g : from_b;
         h = (h * t->hue[diff] + (1 << (HSV_SHIFT - 1))) >> HSV_SHIFT;
-        h_out[i] = t->map[0][h < 0 ? h + HUES : h];
+        h = h < 0 ? h + HUES : h;
+        h_out[i] = t->map[0][h];
         s_out[i] = t->map[1][(diff * t->saturation[v] + (1 << (HSV_SHIFT - 1))) >> HSV_SHIFT];
         v_out[i] = t->map[2][v];
     }
@@ -179,16 +181,19 @@ static void map_hsv(const um_image *img, const uint8_t map[3][256])
 {
     hsv_tables t;
     float hsv[3][CHUNK];
-    uint8_t rgb[3][CHUNK];
+    int32_t rgb[3][CHUNK];
+    uint8_t made[3][CHUNK];
     make_tables(&t, map);
     for (int y = 0; y < img->height_px; y++)
         for (int x = 0; x < img->width_px; x += CHUNK) {
             const int n = img->width_px - x < CHUNK ? img->width_px - x : CHUNK;
             uint8_t *p = img->data + (size_t)y * img->stride + (size_t)x * C;
-            to_hsv(&t, p, n, hsv[0], hsv[1], hsv[2]);
-            to_rgb(hsv[0], hsv[1], hsv[2], n, rgb[0], rgb[1], rgb[2]);
-            for (int i = 0; i < n; i++, p += C)
-                for (int c = 0; c < C; c++) p[c] = rgb[c][i];
+            for (int i = 0; i < n; i++)
+                for (int c = 0; c < C; c++) rgb[c][i] = p[(size_t)i * C + (size_t)c];
+            to_hsv(&t, rgb[0], rgb[1], rgb[2], n, hsv[0], hsv[1], hsv[2]);
+            to_rgb(hsv[0], hsv[1], hsv[2], n, made[0], made[1], made[2]);
+            for (int i = 0; i < n; i++)
+                for (int c = 0; c < C; c++) p[(size_t)i * C + (size_t)c] = made[c][i];
         }
 }
 

@@ -1,5 +1,5 @@
 /* Times augmentation, one thread: each operation by itself on a crop of 400x400 to 380x380, and whole draws with the reference's numbers and with strong colours.
- * usage: bench_augment [STORE [SHEET.png [strong]]]   STORE: whole draws on its crops; SHEET.png: the contact sheet of some of them. */
+ * usage: bench_augment [STORE [SHEET.png [strong|hull]]]   STORE: whole draws on its crops; SHEET.png: the contact sheet of some of them; hull: each face's hull cut, and nothing else. */
 #include "io/codec.h"
 #include "io/store.h"
 #include "io/vfs.h"
@@ -137,8 +137,13 @@ int main(int argc, char **argv)
     if (argc > 2 && n > 0) {
         um_image sheet;
         um_buf png = {0};
-        um_augment_config c = argc > 3 ? um_augment_config_strong(224) : um_augment_config_default(224);
-        c.p_mixup = argc > 3 ? 0.3 : 0;
+        const bool is_strong = argc > 3 && strcmp(argv[3], "strong") == 0, hull = argc > 3 && strcmp(argv[3], "hull") == 0;
+        um_augment_config c = is_strong ? um_augment_config_strong(224) : um_augment_config_default(224);
+        if (is_strong) c.p_mixup = 0.3;
+        if (hull) {
+            c.p_landmarks = c.p_jpeg = c.p_noise = c.p_blur = c.p_flip = c.p_colour = c.p_grey = c.p_warp = 0;
+            c.p_hull = 1;
+        }
         must(um_preview_sheet(w, &c, 1, 0, face, number, pair, label, n < SHEET_ROWS ? n : SHEET_ROWS, SHEET_DRAWS, &sheet));
         must(um_codec_encode(codec, UM_CODEC_PNG, 0, &sheet, &png));
         FILE *f = fopen(argv[2], "wb");
