@@ -122,61 +122,79 @@ void um_augment_pca(const um_image *img, double alpha)
     }
 }
 
-/* ---- Hue, saturation, value: OpenCV's RGB2HSV_b (fixed point, 12 bits, hue 0..179) and HSV2RGB_b (floats) ---- */
+/* ---- Hue, saturation, value: OpenCV's RGB2HSV_b (fixed point, 12 bits, hue 0..179) and HSV2RGB_simd (floats, two fused operations, cut off at the end; its plain code, which does the last columns of a row, rounds) ---- */
 
-enum { HSV_SHIFT = 12, HUES = 180 };
+enum { HSV_SHIFT = 12, HUES = 180, CHUNK = 256 };
 
 typedef struct hsv_tables {
     int32_t saturation[256], hue[256]; /* 255 / v and 30 / difference */
+    float map[3][256];                 /* what becomes of hue, saturation and value; hue as sixths of the circle, the others 0..1 */
 } hsv_tables;
 
-static void make_tables(hsv_tables *t)
+static void make_tables(hsv_tables *t, const uint8_t map[3][256])
 {
     t->saturation[0] = t->hue[0] = 0;
     for (int i = 1; i < 256; i++) {
         t->saturation[i] = (int32_t)lrint((255 << HSV_SHIFT) / (1.0 * i));
         t->hue[i] = (int32_t)lrint((HUES << HSV_SHIFT) / (6.0 * i));
     }
+    for (int i = 0; i < 256; i++) {
+        t->map[0][i] = (float)map[0][i] * (6.0f / HUES);
+        t->map[1][i] = (float)map[1][i] * (1.0f / 255.0f);
+        t->map[2][i] = (float)map[2][i] * (1.0f / 255.0f);
+    }
 }
 
-static void to_hsv(const hsv_tables *t, const uint8_t rgb[3], int hsv[3])
+UM_CLONES static void to_hsv(const hsv_tables *t, const int32_t *restrict red, const int32_t *restrict green, const int32_t *restrict blue, int n, float *restrict h_out, float *restrict s_out, float *restrict v_out)
 {
-    const int r = rgb[0], g = rgb[1], b = rgb[2];
-    const int least = r < g ? (r < b ? r : b) : (g < b ? g : b), v = r > g ? (r > b ? r : b) : (g > b ? g : b), diff = v - least;
-    int h = v == r ? g - b : v == g ? b - r + 2 * diff : r - g + 4 * diff;
-    h = (h * t->hue[diff] + (1 << (HSV_SHIFT - 1))) >> HSV_SHIFT;
-    hsv[0] = h < 0 ? h + HUES : h;
-    hsv[1] = (diff * t->saturation[v] + (1 << (HSV_SHIFT - 1))) >> HSV_SHIFT;
-    hsv[2] = v;
+    for (int i = 0; i < n; i++) {
+        const int32_t r = red[i], g = green[i], b = blue[i];
+        const int32_t low = r < g ? r : g, high = r > g ? r : g, least = low < b ? low : b, v = high > b ? high : b, diff = v - least;
+        const int32_t from_r = g - b, from_g = b - r + 2 * diff, from_b = r - g + 4 * diff;
+        int32_t h = v == r ? from_r : v == g ? from_g : from_b;
+        h = (h * t->hue[diff] + (1 << (HSV_SHIFT - 1))) >> HSV_SHIFT;
+        h = h < 0 ? h + HUES : h;
+        h_out[i] = t->map[0][h];
+        s_out[i] = t->map[1][(diff * t->saturation[v] + (1 << (HSV_SHIFT - 1))) >> HSV_SHIFT];
+        v_out[i] = t->map[2][v];
+    }
 }
 
-static inline uint8_t round_level(float v) { return (uint8_t)lrintf(v); }
-
-static void to_rgb(const int hsv[3], uint8_t rgb[3])
+UM_CLONES static void to_rgb(const float *restrict hue, const float *restrict saturation, const float *restrict value, int n, uint8_t *restrict r_out, uint8_t *restrict g_out, uint8_t *restrict b_out)
 {
-    static const uint8_t SECTOR[6][3] = {{0, 3, 1}, {2, 0, 1}, {1, 0, 3}, {1, 2, 0}, {3, 1, 0}, {0, 1, 2}}; /* which of level[] is red, green, blue */
-    float h = (float)hsv[0] * (6.0f / HUES);
-    const float s = (float)hsv[1] * (1.0f / 255.0f), v = (float)hsv[2] * (1.0f / 255.0f);
-    const int sector = (int)h;
-    h -= (float)sector;
-    const float level[4] = {v, v * (1.0f - s), v * (1.0f - s * h), v * (1.0f - s * (1.0f - h))};
-    for (int c = 0; c < 3; c++) rgb[c] = round_level(level[SECTOR[sector % 6][c]] * 255.0f);
+    for (int i = 0; i < n; i++) {
+        const float s = saturation[i], v = value[i];
+        const int sector = (int)hue[i];
+        const float h = hue[i] - (float)sector;
+        const float low = v * (1.0f - s), falling = v * fmaf(-s, h, 1.0f), rising = v * fmaf(-s, 1.0f - h, 1.0f);
+        const float r = sector == 0 || sector == 5 ? v : sector == 1 ? falling : sector == 4 ? rising : low;
+        const float g = sector == 1 || sector == 2 ? v : sector == 3 ? falling : sector == 0 ? rising : low;
+        const float b = sector == 3 || sector == 4 ? v : sector == 5 ? falling : sector == 2 ? rising : low;
+        r_out[i] = (uint8_t)(int)(r * 255.0f);
+        g_out[i] = (uint8_t)(int)(g * 255.0f);
+        b_out[i] = (uint8_t)(int)(b * 255.0f);
+    }
 }
 
 /* Replaces each of the three by what its table says. */
 static void map_hsv(const um_image *img, const uint8_t map[3][256])
 {
     hsv_tables t;
-    make_tables(&t);
-    for (int y = 0; y < img->height_px; y++) {
-        uint8_t *p = img->data + (size_t)y * img->stride;
-        for (int x = 0; x < img->width_px; x++, p += C) {
-            int hsv[3];
-            to_hsv(&t, p, hsv);
-            for (int c = 0; c < 3; c++) hsv[c] = map[c][hsv[c]];
-            to_rgb(hsv, p);
+    float hsv[3][CHUNK];
+    int32_t rgb[3][CHUNK];
+    uint8_t made[3][CHUNK];
+    make_tables(&t, map);
+    for (int y = 0; y < img->height_px; y++)
+        for (int x = 0; x < img->width_px; x += CHUNK) {
+            const int n = img->width_px - x < CHUNK ? img->width_px - x : CHUNK;
+            uint8_t *p = img->data + (size_t)y * img->stride + (size_t)x * C;
+            for (int i = 0; i < n; i++)
+                for (int c = 0; c < C; c++) rgb[c][i] = p[(size_t)i * C + (size_t)c];
+            to_hsv(&t, rgb[0], rgb[1], rgb[2], n, hsv[0], hsv[1], hsv[2]);
+            to_rgb(hsv[0], hsv[1], hsv[2], n, made[0], made[1], made[2]);
+            for (int i = 0; i < n; i++)
+                for (int c = 0; c < C; c++) p[(size_t)i * C + (size_t)c] = made[c][i];
         }
-    }
 }
 
 static uint8_t wrap_hue(double h)

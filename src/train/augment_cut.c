@@ -42,9 +42,39 @@ static void add(const runs *r, int64_t x0, int64_t x1, int64_t y)
     if (x1 > r->hi[y]) r->hi[y] = (int)x1;
 }
 
-/* Line2: the outline's pixels, stepping along the longer axis. */
-static void edge(const runs *r, fixed a, fixed b)
+enum { LEFT = 1, RIGHT = 2, ABOVE = 4, BELOW = 8 };
+
+static int outside(fixed p, fixed end) { return (p.x < 0) * LEFT + (p.x > end.x) * RIGHT + (p.y < 0) * ABOVE + (p.y > end.y) * BELOW; }
+
+/* clipLine: a line that leaves the picture is cut at its border, which moves its steps. False: nothing of it is left. */
+static bool clip(const runs *r, fixed p[2])
 {
+    const fixed end = {r->width * ONE - 1, r->height * ONE - 1};
+    int code[2] = {outside(p[0], end), outside(p[1], end)};
+    if ((code[0] & code[1]) != 0) return false;
+    for (int i = 0; i < 2; i++)
+        if (code[i] & (ABOVE | BELOW)) {
+            const int64_t at = code[i] & BELOW ? end.y : 0;
+            p[i].x += (int64_t)((double)(at - p[i].y) * (double)(p[1].x - p[0].x) / (double)(p[1].y - p[0].y));
+            p[i].y = at;
+            code[i] = outside(p[i], end) & (LEFT | RIGHT);
+        }
+    if ((code[0] & code[1]) != 0) return false;
+    for (int i = 0; i < 2; i++)
+        if (code[i] != 0) {
+            const int64_t at = code[i] & RIGHT ? end.x : 0;
+            p[i].y += (int64_t)((double)(at - p[i].x) * (double)(p[1].y - p[0].y) / (double)(p[1].x - p[0].x));
+            p[i].x = at;
+        }
+    return true;
+}
+
+/* Line2: the outline's pixels, stepping along the longer axis. */
+static void edge(const runs *r, fixed from, fixed to)
+{
+    fixed p[2] = {from, to};
+    if (!clip(r, p)) return;
+    fixed a = p[0], b = p[1];
     const bool flat = llabs(b.x - a.x) > llabs(b.y - a.y);
     if (flat ? b.x < a.x : b.y < a.y) {
         fixed t = a;
