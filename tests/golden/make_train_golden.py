@@ -1,89 +1,38 @@
 #!/usr/bin/env python3
-"""Makes data/train.tsv: losses, optimiser steps and learning rates as PyTorch computes them. Needs torch. usage: make_train_golden.py [OUT]
+"""Makes tests/golden/data/train.tsv: what test_train.c compares a training step of B0 with. Needs torch, timm, numpy.
 
-Lines: a name, then numbers, tab separated, in the order in which test_train.c reads them. Computed in f64 where the definition is compared, in f32 where PyTorch's own rounding is (optimisers)."""
-import sys, pathlib
+usage: make_train_golden.py [OUTDIR]
+
+Parameters (seed 3) and pictures are integer arithmetic, made on both sides (classifier_peer.py, classifier_golden.h); picture i has label i % 2. One step of PyTorch and timm in f64. First line: architecture, size, pictures, loss. Then a
+line a tensor: name, norm of its gradient and the gradient's product with the tensor's direction, which is golden_uniform(99, tensor, element) - 1/2; of running values, the values after the step instead of a gradient."""
+import os
+import sys
+
+import numpy as np
 import torch
 
-torch.manual_seed(7)
-out = open(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "data/train.tsv", "w")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import classifier_peer as peer  # noqa: E402
+import train_peer  # noqa: E402
+
+ARCH, SIZE, PICTURES, SEED, DIRECTION = "b0", 64, 4, 3, 99
 
 
-def line(name, *values):
-    flat = []
-    for v in values:
-        flat += v.flatten().tolist() if torch.is_tensor(v) else [v]
-    print(name, *(f"{float(v):.9g}" for v in flat), sep="\t", file=out)
+def direction(tensor, count):
+    base = int(peer._mix(np.array([(DIRECTION * 0x9E3779B1 + tensor) & 0xFFFFFFFF], np.uint64))[0])
+    return (peer._mix(np.uint64(base) + np.arange(count, dtype=np.uint64) * np.uint64(0x85EBCA77)) >> np.uint64(8)).astype(np.float64) / 16777216.0 - 0.5
 
 
-def focal(x, y, gamma):
-    """The reference's FocalLoss, element by element."""
-    p = torch.sigmoid(x).clamp(1e-8, 1 - 1e-8)
-    t = y.clamp(1e-8, 1 - 1e-8)
-    pt = (1 - t) * (1 - p) + t * p
-    return -(1 - pt) ** gamma * torch.log(pt)
+def main():
+    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+    net = train_peer.build(ARCH, SEED).double()
+    loss, _ = train_peer.step(net, train_peer.to_batch(peer.pictures(PICTURES, SIZE), torch.float64))
+    with open(os.path.join(out, "train.tsv"), "w", encoding="ascii") as f:
+        f.write(f"{ARCH}\t{SIZE}\t{PICTURES}\t{loss:.9g}\n")
+        for t, ((name, grad), (_, value)) in enumerate(zip(train_peer.grads(net), peer.parameters(net))):
+            v = (value.numpy() if grad is None else grad).reshape(-1).astype(np.float64)
+            f.write(f"{name}\t{np.linalg.norm(v):.7g}\t{v @ direction(t, len(v)):.7g}\n")
 
 
-for bce, foc, gamma, smoothing, k in ((1, 0, 2, 0, 0), (1, 0, 2, 0.01, 0), (0, 1, 2, 0, 0), (0.5, 2, 3, 0.01, 0), (1, 0, 2, 0.01, 3)):
-    n = 13
-    x = (torch.randn(n, dtype=torch.float64) * 3).float().double().requires_grad_()
-    y = torch.tensor([1., 0, 1, 1, 0, 0, 1, 0.3, 0.8, 0, 1, 1, 0], dtype=torch.float64).float().double()
-    w = torch.tensor([1., 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1], dtype=torch.float64)
-    s = y.clamp(smoothing, 1 - smoothing)
-    l = bce * torch.nn.functional.binary_cross_entropy_with_logits(x, s, reduction="none") + foc * focal(x, s, gamma)
-    parts = []
-    for idx in (((y > 0.5) & (w > 0)), ((y <= 0.5) & (w > 0))):
-        c = l[idx]
-        if k:
-            c = torch.topk(c, k=min(k, len(c)), sorted=False)[0]
-        parts.append(c.mean())
-    loss = (parts[0] + parts[1]) / 2
-    loss.backward()
-    line("loss", n, bce, foc, gamma, smoothing, k, loss.item(), parts[0].item(), parts[1].item())
-    line("logits", x.detach())
-    line("targets", y)
-    line("weights", w)
-    line("d", x.grad)
-
-kinds = {
-    "SGD": [dict(momentum=0.9, nesterov=True, weight_decay=1e-4, lr=0.01), dict(momentum=0.9, weight_decay=1e-2, lr=0.1), dict(weight_decay=0.1, lr=0.1)],
-    "AdamW": [dict(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2)],
-    "RMSprop": [dict(lr=1e-2, alpha=0.9, eps=1e-3, weight_decay=1e-5, momentum=0.9), dict(lr=1e-2, alpha=0.99, eps=1e-8)],
-}
-for name, cases in kinds.items():
-    for c in cases:
-        n, steps = 21, 12
-        p = torch.randn(n).requires_grad_()
-        o = getattr(torch.optim, name)([p], foreach=False, **c)
-        b = c.get("betas", (0.9, 0.999))
-        line("optim", {"SGD": 0, "AdamW": 1, "RMSprop": 2}[name], c["lr"], c.get("momentum", 0), c.get("nesterov", False), c.get("weight_decay", 0), b[0], b[1], c.get("alpha", 0.99), c.get("eps", 1e-8), n, steps, 1.0)
-        line("start", p.detach())
-        for i in range(steps):
-            p.grad = torch.randn(n) * (3 if i == 4 else 0.3)
-            line("grad", p.grad)
-            norm = torch.nn.utils.clip_grad_norm_([p], 1.0)
-            o.step()
-            line("norm", norm)
-        line("end", p.detach())
-
-base = 0.1
-
-
-def rates(make, steps=12):
-    o = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
-    s = make(o)
-    r = []
-    for _ in range(steps):
-        r.append(o.param_groups[0]["lr"])
-        o.step()
-        s.step()
-    return r
-
-
-L = torch.optim.lr_scheduler
-line("step", *rates(lambda o: L.StepLR(o, step_size=3, gamma=0.5)))
-line("multistep", *rates(lambda o: L.MultiStepLR(o, milestones=[2, 5, 9], gamma=0.3)))
-line("cosine", *rates(lambda o: L.CosineAnnealingLR(o, T_max=12, eta_min=0.01)))
-line("exponential", *rates(lambda o: L.ExponentialLR(o, gamma=0.9)))
-line("linear", *rates(lambda o: L.LambdaLR(o, lambda t: t * -0.05 + 1)))
-line("poly", *(base * (1 - t / 10) ** 0.9 if t < 10 else 0 for t in range(12)))
+if __name__ == "__main__":
+    main()

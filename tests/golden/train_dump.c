@@ -3,7 +3,7 @@
  * For each line on stdin, always from PARAMS on:
  *   grads FILE            one step on the first BATCH pictures: gradients, then the parameters with moved running values, to FILE; the loss and the logits on one line
  *   train N sgd|adamw LR  N steps over the pictures in turn: the losses on one line
- *   time                  seconds of one step (forward, loss, backward) on the first BATCH pictures
+ *   time                  seconds and processor seconds of one step (forward, loss, backward) on the first BATCH pictures
  *   bytes                 of the net */
 #include "src/core/clock.h"
 #include "src/models/classifier.h"
@@ -85,9 +85,9 @@ static int answer(trainer *t, const char *line, const float *start)
             printf("%.9g ", loss);
         }
     } else if (strncmp(line, "time", 4) == 0) {
-        double from = um_clock_s();
+        double from = um_clock_s(), cpu = um_clock_cpu_s();
         if (step(t, 0, 0, &loss) != 0) return -1;
-        printf("%.6f", um_clock_s() - from);
+        printf("%.6f %.6f", um_clock_s() - from, um_clock_cpu_s() - cpu);
     } else
         printf("%zu", um_net_bytes(t->net));
     printf("\n");

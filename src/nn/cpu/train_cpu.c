@@ -3,16 +3,26 @@
 #include "src/core/cpu.h"
 #include "src/nn/cpu/train_kernels.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+static const um_train_kernels *_Atomic chosen;
+
+/* Asking the processor takes thousands of cycles in a virtual machine, so that it is done once, and again when a net is made: tests change the level. */
+static void choose(void)
+{
+    switch (um_cpu_level_get()) {
+    case UM_CPU_AVX512: chosen = &um_train_kernels_avx512; return;
+    case UM_CPU_AVX2: chosen = &um_train_kernels_avx2; return;
+    case UM_CPU_BASE: break;
+    }
+    chosen = &um_train_kernels_base;
+}
 
 const um_train_kernels *um_train_level(void)
 {
-    switch (um_cpu_level_get()) {
-    case UM_CPU_AVX512: return &um_train_kernels_avx512;
-    case UM_CPU_AVX2: return &um_train_kernels_avx2;
-    case UM_CPU_BASE: break;
-    }
-    return &um_train_kernels_base;
+    if (chosen == NULL) choose();
+    return chosen;
 }
 
 static size_t align64(size_t n) { return (n + 63) / 64 * 64; }
@@ -88,6 +98,7 @@ static dw_scratch lay_dw(const um_window *v, unsigned char *base, size_t *end)
 static size_t scratch_bytes(const um_window *v)
 {
     size_t conv = 0, dw = 0;
+    choose();
     if (!is_dense(v)) lay_conv(v, NULL, &conv);
     if (v->c == v->k) lay_dw(v, NULL, &dw);
     return most(conv, dw);
