@@ -1,6 +1,5 @@
 #include "jobs/train_source.h"
 
-#include "io/jpeg_pass.h"
 #include "src/core/log.h"
 #include "src/train/preview.h"
 #include "src/train/sampler.h"
@@ -15,7 +14,6 @@ enum { MAX_PIXELS = 1 << 26, NAMED = 10, PREVIEW = 12, PREVIEW_DRAWS = 6 };
 
 typedef struct thread_state {
     um_codec *codec;
-    um_jpeg_pass *jpeg;
     um_augment_work *work;
     um_buf bytes;
     um_image other; /* size_px x size_px: the real of a mixture */
@@ -57,11 +55,9 @@ static um_status open_threads(um_train_source *s)
     if (s->thread == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %d threads", s->n_threads);
     for (int i = 0; i < s->n_threads; i++) {
         thread_state *t = &s->thread[i];
-        um_augment_jpeg jpeg = {um_jpeg_pass_run, NULL};
         t->codec = um_codec_new();
         if (t->codec == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for a decoder of pictures");
-        UM_PASS(um_jpeg_pass_new(&t->jpeg));
-        jpeg.self = t->jpeg;
+        const um_augment_jpeg jpeg = {.pass = um_codec_jpeg_pass, .self = t->codec};
         UM_PASS(um_augment_work_new(&jpeg, &t->work));
         UM_PASS(um_image_new(px, px, 3, &t->other));
     }
@@ -108,7 +104,6 @@ void um_train_source_close(um_train_source *s)
     if (s == NULL) return;
     for (int i = 0; s->thread != NULL && i < s->n_threads; i++) {
         um_augment_work_free(s->thread[i].work);
-        um_jpeg_pass_free(s->thread[i].jpeg);
         um_codec_free(s->thread[i].codec);
         um_buf_release(&s->thread[i].bytes);
         um_image_free(&s->thread[i].other);
