@@ -3,6 +3,7 @@
 #include "src/models/efficientnet.h"
 #include "src/nn/init.h"
 #include "src/nn/net.h"
+#include "src/nn/plan.h"
 #include "src/nn/train_ops.h"
 #include "tests/unit/test.h"
 
@@ -276,11 +277,89 @@ static void test_backends(void)
     um_graph_free(g);
 }
 
+/* The same bits at every instruction-set level. */
+static void test_levels(void)
+{
+    static const char *const level[] = {"base", "avx2", "avx512"};
+    um_efficientnet net;
+    um_graph *g = NULL;
+    enum { N = 3 };
+    int count[] = {2, 1};
+    CHECK_OK(um_efficientnet_parse("w0.5d0.5", &net));
+    CHECK_OK(um_efficientnet_graph(&net, 53, true, 0.2f, 0.1f, &g));
+    size_t n = (size_t)g->param_count;
+    float *params = random_map(n, 1), *grads[2] = {random_map(n, 1), random_map(n, 1)}, logits[2][N], t[N] = {0.3f, -0.2f, 0.5f};
+    uint8_t *images = random_images(picture_bytes(g) * N);
+    const char *kept = getenv("UNMASK_ISA");
+    for (int i = 0; i < 3; i++) {
+        setting s = {.backend = "cpu", .g = g, .n = N, .n_lanes = 2, .lane_count = count};
+        int at = i > 0;
+        setenv("UNMASK_ISA", level[i], 1); /* above what the processor has, it is the highest */
+        um_graph_init(g, 5, params);
+        step(&s, params, images, logits[at], t, grads[at]);
+        CHECK(at == 0 || memcmp(logits[0], logits[1], sizeof logits[0]) == 0);
+        CHECK(at == 0 || memcmp(grads[0], grads[1], n * sizeof(float)) == 0);
+    }
+    if (kept != NULL) setenv("UNMASK_ISA", kept, 1);
+    else unsetenv("UNMASK_ISA");
+    free(params), free(grads[0]), free(grads[1]), free(images);
+    um_graph_free(g);
+}
+
+/* With running values a logit depends on its picture alone, and is what inference computes. */
+static void test_evaluate(void)
+{
+    um_efficientnet net;
+    um_graph *g = NULL;
+    enum { N = 5 };
+    int all[] = {N, 0}, split[] = {2, 3};
+    CHECK_OK(um_efficientnet_parse("w0.5d0.5", &net));
+    CHECK_OK(um_efficientnet_graph(&net, 64, true, 0.2f, 0.5f, &g));
+    float *params = random_map((size_t)g->param_count, 1), logits[3][N];
+    uint8_t *images = random_images(picture_bytes(g) * N);
+    um_graph_init(g, 5, params);
+    float *before = random_map((size_t)g->param_count, 1);
+    memcpy(before, params, (size_t)g->param_count * sizeof *params);
+    for (int i = 0; i < 2; i++) {
+        um_net *n = NULL;
+        um_net_options o = {.backend = i == 0 ? "cpu" : "ref", .max_batch = N, .n_lanes = 2, .precision = UM_F32};
+        um_net_batch b = {.images = images, .lane_count = all};
+        memcpy(o.mean, mean, sizeof mean);
+        memcpy(o.std, std, sizeof std);
+        CHECK_OK(um_net_new(g, &o, &n));
+        CHECK_OK(um_net_evaluate(n, params, &b, logits[i]));
+        b.lane_count = split;
+        CHECK_OK(um_net_evaluate(n, params, &b, logits[2]));
+        CHECK(memcmp(logits[2], logits[i], sizeof logits[i]) == 0);
+        um_net_free(n);
+    }
+    CHECK(off(logits[0], logits[1], N) < 1e-5);
+    CHECK(memcmp(before, params, (size_t)g->param_count * sizeof *params) == 0);
+    um_plan_options po = {.batch = N, .precision = UM_F32};
+    um_plan *plan = NULL;
+    um_run *r = NULL;
+    memcpy(po.mean, mean, sizeof mean);
+    memcpy(po.std, std, sizeof std);
+    CHECK_OK(um_plan_new(g, &um_backend_cpu, &po, &plan));
+    void *constants = aligned_alloc(64, um_plan_constant_bytes(plan));
+    CHECK_OK(um_plan_pack(plan, params, constants));
+    um_plan_attach(plan, constants);
+    CHECK_OK(um_run_new(plan, &r));
+    um_run_forward(r, images, logits[2]);
+    CHECK(off(logits[0], logits[2], N) < 1e-5);
+    um_run_free(r);
+    um_plan_free(plan);
+    free(constants), free(params), free(before), free(images);
+    um_graph_free(g);
+}
+
 int main(void)
 {
     rng = um_rng_stream(1, 0, 0, UM_RNG_TEST);
     test_filters();
     test_nets();
     test_backends();
+    test_levels();
+    test_evaluate();
     return TEST_END();
 }
