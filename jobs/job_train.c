@@ -64,7 +64,9 @@ static um_status train_all(um_job_context *ctx, const um_train_options *o, const
         for (int i = 0; i < plan->n_seeds && st == UM_OK; i++) st = train_member(ctx, w, o, plan, d, i, w->rank == 0, n_threads);
         return st;
     }
-    int number = (int)um_train_cut(plan->n_seeds, w->rank, w->size); /* the first of which this rank is; parts differ by one rank at most */
+    if (w->rank == 0 && w->size % plan->n_seeds != 0)
+        um_log(UM_LOG_WARN, "%d ranks for %d members: some have one rank more, and so a larger batch (optimizer.batch_size is a rank's)", w->size, plan->n_seeds);
+    int number = (int)um_train_cut(plan->n_seeds, w->rank, w->size); /* parts differ by one rank at most */
     um_world part;
     um_world_split(w, number, &part);
     st = train_member(ctx, &part, o, plan, d, number, w->rank == 0, n_threads);

@@ -84,12 +84,23 @@ static um_status remove_left_over_best(const um_train_files *f, const char *outp
     return st;
 }
 
-/* Checkpoints and all else first, the configuration last: it goes on refusing another one meanwhile. */
+/* The newest checkpoint first: cut off in between, what is left is the state of a moment before, and is gone on from. Then all else, the configuration last: it goes on refusing another one meanwhile. */
 static um_status start_over(const um_train_files *f)
 {
-    UM_PASS(um_vfs_remove_some(f->vfs, f->folder, is_ours));
-    UM_PASS(remove_file(f->vfs, f->best));
-    return um_vfs_remove_some(f->vfs, f->folder, is_config);
+    um_names names;
+    um_buf path = {0};
+    um_status st = um_vfs_list(f->vfs, f->folder, &names);
+    for (int i = names.n - 1; st == UM_OK && i >= 0; i--) {
+        if (!um_checkpoint_is_name(names.name[i])) continue;
+        st = path_in(f, names.name[i], &path);
+        if (st == UM_OK) st = remove_file(f->vfs, (char *)path.data);
+        if (st == UM_OK) st = um_vfs_sync_dir(f->vfs, f->folder);
+    }
+    um_names_release(&names);
+    um_buf_release(&path);
+    if (st == UM_OK) st = um_vfs_remove_some(f->vfs, f->folder, is_ours);
+    if (st == UM_OK) st = remove_file(f->vfs, f->best);
+    return st == UM_OK ? um_vfs_remove_some(f->vfs, f->folder, is_config) : st;
 }
 
 static um_status freeze(const um_train_files *f, const char *config)

@@ -194,7 +194,7 @@ static um_status end_epoch(um_train_member *m, const watch *from)
     m->state.epoch_step = m->state.epoch_counted = 0;
     m->state.epoch_loss = m->state.epoch_fake = m->state.epoch_real = 0;
     UM_PASS(um_train_member_save(m));
-    st = m->w->rank == 0 ? write_status(m, m->state.epoch == m->o->epochs ? "complete" : "running") : UM_OK;
+    st = m->w->rank == 0 ? write_status(m, "running") : UM_OK;
     return um_agree(m->w, st, "writing the status");
 }
 
@@ -214,11 +214,13 @@ static um_status loop(um_train_member *m)
         if (st != UM_OK) break;
     }
     um_progress_end(&m->progress);
-    if (st != UM_STOPPED) return st;
-    /* A signal. */
-    UM_PASS(um_train_member_save(m));
-    st = m->w->rank == 0 ? write_status(m, "stopped") : UM_OK;
+    bool stopped = st == UM_STOPPED;
+    if (!stopped && st != UM_OK) return st;
+    if (stopped) UM_PASS(um_train_member_save(m));
+    /* Also where there was nothing left to do: a run may have been killed after its last checkpoint. */
+    st = m->w->rank == 0 ? write_status(m, stopped ? "stopped" : "complete") : UM_OK;
     UM_PASS(um_agree(m->w, st, "writing the status"));
+    if (!stopped) return UM_OK;
     return UM_FAIL(UM_STOPPED, "stopped early, in epoch %" PRId64 " of %" PRId64 ": run the same command again to continue", m->state.epoch, m->o->epochs);
 }
 

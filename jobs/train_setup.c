@@ -143,16 +143,33 @@ static void share_state(um_train_member *m)
 
 /* ---- machinery ---- */
 
+/* Does this rank's backend train in bf16? Asked of the smallest network. */
+static bool trains_in_bf16(void)
+{
+    um_net_options o = {.backend = "cpu", .max_batch = 1, .n_lanes = 1, .precision = UM_BF16, .std = {1, 1, 1}, .bn_momentum = 0.1f};
+    um_efficientnet least;
+    um_graph *g = NULL;
+    um_net *net = NULL;
+    um_status st = um_efficientnet_parse("w0.1d0.1", &least);
+    if (st == UM_OK) st = um_efficientnet_graph(&least, 32, true, 0, 0, &g);
+    if (st == UM_OK) st = um_net_new(g, &o, &net);
+    um_net_free(net);
+    um_graph_free(g);
+    if (st != UM_OK) um_err_clear();
+    return st == UM_OK;
+}
+
 /* bf16 where it is asked for and all ranks have it. Collective. */
 static um_dtype choose_precision(um_train_member *m)
 {
     bool wanted = strcmp(m->o->precision, "bf16") == 0 || (strcmp(m->o->precision, "auto") == 0 && m->o->fp16);
-    int64_t lacking = !um_backend_cpu.has(UM_BF16);
     if (!wanted) return UM_F32;
+    int64_t lacking = !trains_in_bf16();
     um_world_sum_i64(m->w, &lacking, 1);
     um_world_bcast(m->w, &lacking, sizeof lacking);
     if (lacking == 0) return UM_BF16;
-    if (m->w->rank == 0) um_log(UM_LOG_WARN, "the processors of %" PRId64 " of %d ranks do not compute in bf16: all use f32", lacking, m->w->size);
+    if (m->w->rank == 0)
+        um_log(strcmp(m->o->precision, "bf16") == 0 ? UM_LOG_WARN : UM_LOG_INFO, "%s: bf16 is not to be had for training on %" PRId64 " of %d ranks: f32 is used", m->o->fp16 ? "fp16" : "precision", lacking, m->w->size);
     return UM_F32;
 }
 

@@ -34,7 +34,10 @@ done
 rc 0 "$UNMASK" inspect one/seed7.h5
 grep -q "unmask train, seed7, epoch" out || fail "a model does not say where it comes from: $(cat out)"
 # It can be begun with, and all models of a folder are found.
-rc 0 ranks 2 "$UNMASK" "${small[@]}" --seed 8 --init one/seed7.h5 --set optimizer.batch_size=8 --set optimizer.schedule.epochs=1 --set optimizer.learning_rate=0.0001 -o one
+# fp16 is what the backend has of it.
+rc 0 ranks 2 "$UNMASK" "${small[@]}" --set fp16=true --seed 8 --init one/seed7.h5 --set optimizer.batch_size=8 --set optimizer.schedule.epochs=1 --set optimizer.learning_rate=0.0001 -o one
+grep -q '"precision": "\(f32\|bf16\)"' one/seed8/log.jsonl || fail "the log does not say the precision"
+grep -q '"precision": "bf16"' one/seed8/log.jsonl || grep -q "fp16: bf16 is not to be had for training on 2 of 2 ranks: f32 is used" err || fail "f32 instead of fp16 is not told of: $(cat err)"
 grep -q "begins with the weights of" err || fail "--init is not spoken of: $(cat err)"
 if command -v ffmpeg >/dev/null && "$UNMASK" doctor 2>/dev/null | grep -q '^detector .*fingerprint'; then
     ffmpeg -v error -f lavfi -i testsrc=size=160x120:duration=1 -y clip.mp4
