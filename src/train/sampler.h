@@ -30,7 +30,7 @@ typedef struct um_sampler_counts {
 } um_sampler_counts;
 
 typedef struct um_sampler um_sampler;
-/* Copies what it needs. At most 2^31 - 1 samples; 4 bytes each twice (pairs: five times). Errors: UM_NO_MEMORY; UM_CONFIG (batch < 1 or odd); UM_DATA: not one real, or fake, or pair. Local. */
+/* Copies what it needs. At most 2^31 - 1 samples, 8 to 12 bytes each (pairs: 16 more while they are matched). Errors: UM_NO_MEMORY; UM_CONFIG (batch < 1 or odd); UM_DATA: not one real, or fake, or pair. Local. */
 um_status um_sampler_new(const um_sample *samples, int64_t n, const um_sampler_config *config, um_sampler **out);
 void um_sampler_free(um_sampler *s);
 um_sampler_counts um_sampler_count(const um_sampler *s);
