@@ -12,9 +12,14 @@
  * over the lanes in a binary tree (neighbours first), then over the ranks (src/nn/comm.h). So bits depend on how pictures lie in lanes, not on threads; and four lanes give the same bits on 1, 2 or 4 ranks where the communicator sums in
  * the same tree. Lanes may differ in size and be empty (also all lanes of a rank): counts travel with the sums.
  *
- * Batch norm in training (Ioffe, Szegedy 2015): mean and biased variance over N,H,W of all lanes of all ranks, from one message of 2C + 1 numbers: count, sum(x - m), sum((x - m)^2), with m the running mean: E[x^2] - E[x]^2 about 0
- * cancels in f32. Backward: one message of 2C: sum(dy), sum(dy * xhat). Running values as PyTorch: r = (1 - momentum) r + momentum v, variance unbiased (count / (count - 1)); a batch of one number a channel is refused (UM_DATA)... on all ranks.
- * Frozen (freeze_encoder): parameters outside the head get zero gradients and no backward work; batch norm still normalises with and updates batch statistics, as the reference's frozen encoder in train mode does.
+ * Batch norm in training (Ioffe, Szegedy 2015): mean and biased variance over N,H,W of all lanes of all ranks, from one message of 2C + 1 f64: count, sum(x - m), sum((x - m)^2), with m the running mean: E[x^2] - E[x]^2 about 0
+ * cancels in f32. Backward: one message of 2C f64: sum(dy), sum(dy * xhat). Running values as PyTorch: r = (1 - momentum) r + momentum v, variance unbiased (count / (count - 1)). A batch of fewer than two numbers a channel is refused
+ * (UM_DATA) by all ranks in the same call.
+ * Frozen (freeze_encoder): parameters outside the head, which is what stands behind the last batch norm, get zero gradients and no backward work; batch norm still normalises with and updates batch statistics, as the reference's frozen
+ * encoder in train mode does.
+ *
+ * A number that is not finite is no error here: it comes out in the logits or gradients, of all ranks, and nothing of it is left in the net for the next step; but running values have moved, so that a trainer who skips a step keeps
+ * theirs. docs/numerics.md says in which order everything is summed.
  *
  * Dropout and drop-path draw from Philox by (seed, step, node, global index of the picture in the batch): the same on any rank.
  */
@@ -26,7 +31,7 @@ typedef struct um_net_options {
     const char *backend; /* "cpu", "ref" */
     int max_batch;       /* pictures of this rank in one step */
     int n_lanes;         /* of this rank; 1 .. UM_NET_MAX_LANES */
-    um_dtype precision;  /* UM_F32, or UM_BF16: maps are kept in bf16, arithmetic and parameters f32 */
+    um_dtype precision;  /* UM_F32. UM_BF16 (maps kept in bf16, arithmetic and parameters f32) is refused by both backends: UM_CONFIG */
     float mean[3], std[3];
     float bn_momentum;   /* 0.1: PyTorch's default, timm's for tf_efficientnet */
     int bucket_bytes;    /* gradients are summed over ranks in buckets of about this size, last layers first, while backward goes on; 0: 25 MB */
@@ -45,14 +50,15 @@ typedef struct um_net_batch {
 } um_net_batch;
 
 typedef struct um_net um_net;
+/* g stays the caller's and must outlive the net. Errors: UM_CONFIG (backend, precision), UM_DATA (a graph that does not end in one logit), UM_NO_MEMORY. */
 um_status um_net_new(const um_graph *g, const um_net_options *o, um_net **out);
 void um_net_free(um_net *n);
 size_t um_net_bytes(const um_net *n); /* activations and scratch of this rank */
 /* params: [g->param_count] f32, in the graph's order; BN_MEAN and BN_VAR are updated. logits: [n] of this rank. Collective over the comm. Allocates nothing. */
 um_status um_net_forward(um_net *n, float *params, const um_net_batch *b, float *logits);
-/* After um_net_forward of the same batch. d_logits: [n], the derivative of the loss of all ranks. grads: [g->param_count], overwritten; BN_MEAN and BN_VAR get 0. Collective over the comm. */
+/* Once after um_net_forward of the same batch, with nothing between: activations are used up on the way. d_logits: [n], the derivative of the loss of all ranks. grads: [g->param_count], overwritten; BN_MEAN and BN_VAR get 0. Collective over the comm. */
 um_status um_net_backward(um_net *n, const float *params, const um_net_batch *b, const float *d_logits, float *grads);
-/* Logits with running statistics, without dropout. Local. */
+/* Logits with running statistics, without dropout. A logit depends on its picture and params alone. Overwrites the activations of a forward pass. Local. */
 um_status um_net_evaluate(um_net *n, const float *params, const um_net_batch *b, float *logits);
 /* Seconds since um_net_new that were spent waiting in the comm. */
 double um_net_comm_s(const um_net *n);

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-/* The lanes' sums and their count into message[0 .. 2C], over all ranks. */
-static void gather(um_net *n, int node)
+/* The lanes' sums over all ranks into message[1 .. 2C], and before them, if it is wanted, the count of numbers a channel. */
+static void gather(um_net *n, int node, bool counted)
 {
     const um_norm_state *s = &n->norm[node];
     const um_node *v = um_net_node(n, node);
@@ -24,7 +24,7 @@ static void gather(um_net *n, int node)
     memcpy(m + 1, s->sums, width * sizeof *m);
     if (n->o.comm != NULL) {
         double start = um_clock_s();
-        n->o.comm->sum_f64(n->o.comm->self, m, width + 1, NULL);
+        n->o.comm->sum_f64(n->o.comm->self, counted ? m : m + 1, counted ? width + 1 : width, NULL);
         n->comm_s += um_clock_s() - start;
     }
 }
@@ -36,7 +36,7 @@ um_status um_net_norm_join(um_net *n, int node)
     const float *weight = um_net_param(n, v->weight), *bias = um_net_param(n, v->weight + 1);
     float *running_mean = n->params + n->graph->param[v->weight + 2].offset, *running_var = n->params + n->graph->param[v->weight + 3].offset;
     double momentum = (double)n->o.bn_momentum, count;
-    gather(n, node);
+    gather(n, node, true);
     count = n->message[0];
     if (count < 2) return UM_FAIL(UM_DATA, "batch norm of %.0f number%s a channel: statistics need at least two", count, count == 1 ? "" : "s");
     s->count = (int64_t)count;
@@ -75,7 +75,7 @@ um_status um_net_norm_data_join(um_net *n, int node)
     float *weight = n->grads + n->graph->param[v->weight].offset, *bias = n->grads + n->graph->param[v->weight + 1].offset;
     /* The sums are all ranks' already, and gradients will be summed over the ranks: the first one brings them. */
     bool mine = n->o.comm == NULL || n->o.comm->rank == 0;
-    gather(n, node);
+    gather(n, node, false);
     for (int c = 0; c < s->c; c++) {
         double by_mean = n->message[1 + c], by_scale = n->message[1 + s->c + c], a = (double)s->scale[c];
         s->a[c] = s->scale[c];

@@ -218,6 +218,39 @@ static void test_frozen(void)
     drop(&b);
 }
 
+/* A step of numbers that are not finite leaves nothing behind. */
+static void test_nan(void)
+{
+    int count[] = {3, 2};
+    float *params[2], *grads[2], logits[2][5], d[5] = {0.1f, -0.2f, 0.3f, 0.1f, -0.1f};
+    for (int i = 0; i < 2; i++) {
+        um_net *n = NULL;
+        um_net_options o = {.backend = "cpu", .max_batch = 5, .n_lanes = 2, .precision = UM_F32, .std = {1, 1, 1}, .bn_momentum = 0.1f};
+        um_net_batch b = {.images = images, .lane_count = count};
+        size_t bytes = (size_t)graph->param_count * sizeof(float);
+        params[i] = malloc(bytes);
+        grads[i] = malloc(bytes);
+        CHECK_OK(um_net_new(graph, &o, &n));
+        if (n == NULL || params[i] == NULL || grads[i] == NULL) exit(1);
+        memcpy(params[i], start, bytes);
+        if (i == 1) {
+            params[i][0] = NAN;
+            CHECK_OK(um_net_forward(n, params[i], &b, logits[i]));
+            CHECK(isnan(logits[i][0]));
+            CHECK_OK(um_net_backward(n, params[i], &b, d, grads[i]));
+            CHECK(isnan(grads[i][0]));
+            memcpy(params[i], start, bytes);
+        }
+        CHECK_OK(um_net_forward(n, params[i], &b, logits[i]));
+        CHECK_OK(um_net_backward(n, params[i], &b, d, grads[i]));
+        um_net_free(n);
+    }
+    CHECK(same(grads[0], grads[1]));
+    CHECK(same(params[0], params[1]));
+    CHECK(memcmp(logits[0], logits[1], sizeof logits[0]) == 0);
+    for (int i = 0; i < 2; i++) free(params[i]), free(grads[i]);
+}
+
 /* A batch that statistics cannot be made of is refused by all. */
 static void test_refusals(void)
 {
@@ -274,6 +307,7 @@ int main(void)
     test_lanes();
     test_messages();
     test_frozen();
+    test_nan();
     test_refusals();
     um_graph_free(graph);
     free(images);
