@@ -90,6 +90,8 @@ def campaign(args, command, units_done, result, remove):
         sys.exit(f"FAILED: the undisturbed run: {r.stderr.decode()}")
     length = time.time() - start
     want, total = result(reference), units_done(reference)
+    if total == 0:
+        sys.exit("FAILED: the undisturbed run found nothing to do")
 
     kills = rounds = survived = late = 0
     while kills < args.count:
