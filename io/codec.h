@@ -21,3 +21,6 @@ um_status um_codec_encode(um_codec *c, um_codec_format f, int jpeg_quality, cons
  * expanded; colour becomes grey as in OpenCV's cvtColor, from a JPEG as its own luma. EXIF orientation of JPEG is not applied; a JPEG in CMYK is
  * UM_UNSUPPORTED_CODEC, and one that libjpeg only warns about (data cut short) is UM_CORRUPT. *out is new: um_image_free it; empty on failure. */
 um_status um_codec_decode(um_codec *c, const void *bytes, size_t n, int channels, int64_t max_pixels, um_image *out);
+/* JPEG and back, for augmentation (src/train/augment.h, um_augment_jpeg; its `self` is a um_codec): `in` RGB, encoded at quality 1..100 and decoded into `out` of the same size. As OpenCV's imencode and imdecode treat an RGB picture: 4:2:0, and the
+ * first channel goes where blue belongs. Nothing is allocated once the buffer has grown, but for libjpeg's own. Errors: UM_NO_MEMORY, UM_INTERNAL. */
+um_status um_codec_jpeg_pass(void *codec, int quality, const um_image *in, const um_image *out);

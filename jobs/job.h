@@ -53,6 +53,7 @@ typedef struct um_job_context {
     um_vfs *vfs;
     um_world world;      /* size 1 without UM_JOB_MPI */
     um_decoder *decoder; /* NULL without UM_JOB_DECODES */
+    um_names settings;   /* what um_job.complete read: values of options may point into it; main releases it */
 } um_job_context;
 
 typedef struct um_job {
@@ -61,14 +62,17 @@ typedef struct um_job {
     const char *summary; /* one line for the list of jobs */
     const char *details; /* paragraphs for --help, may be NULL */
     const um_opt *options;
+    const um_opt *(*make_options)(void); /* instead of `options`, where a table is put together of others; the same each time */
     size_t options_size;            /* of the struct the table fills */
     int min_operands, max_operands; /* -1: any number */
     unsigned flags;
+    /* NULL, or: fills in what the command line left open (a configuration file), before --print-config and before MPI. argv as it was parsed. */
+    um_status (*complete)(um_job_context *ctx, int argc, const char *const *argv, void *options);
     um_status (*run)(um_job_context *ctx, void *options);
 } um_job;
 
 extern const um_job um_job_detect, um_job_doctor, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess,
-    um_job_score, um_job_synth;
+    um_job_score, um_job_synth, um_job_train;
 
 /* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else
  * share/unmask/name beside the program. UM_MISSING says where it was looked for and what to run. Local. path is overwritten. */

@@ -12,6 +12,7 @@
 static const um_job *const jobs[] = {&um_job_doctor,  &um_job_import,     &um_job_synth,
                                      &um_job_detect,  &um_job_preprocess, &um_job_folds,
                                      &um_job_inspect, &um_job_export,     &um_job_score,
+                                     &um_job_train,
                                      NULL};
 
 static void help_all(void)
@@ -24,10 +25,12 @@ static void help_all(void)
            "early (run again to continue), 78 configuration.\n");
 }
 
+static const um_opt *options_of(const um_job *job) { return job->make_options != NULL ? job->make_options() : job->options; }
+
 static um_status help_job(const um_job *job)
 {
     um_buf b = {0};
-    um_status st = um_opt_help(job->options, &b);
+    um_status st = um_opt_help(options_of(job), &b);
     if (st == UM_OK) {
         printf("usage: %sunmask %s\n\n%s.\n%s%s\noptions:\n%s", (job->flags & UM_JOB_MPI) != 0 ? "[mpirun -n N] " : "", job->usage,
                job->summary, job->details != NULL ? "\n" : "", job->details != NULL ? job->details : "", (char *)b.data);
@@ -142,14 +145,16 @@ static um_status run(const um_job *job, int argc, char **argv, um_job_context *c
     void *options = calloc(1, job->options_size + 1);
     um_status st = options == NULL
                        ? UM_FAIL(UM_NO_MEMORY, "no memory")
-                       : um_opt_parse(job->options, argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
+                       : um_opt_parse(options_of(job), argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
     if (st != UM_OK) goto done;
     if (ctx->common.help) {
         if (um_world_env_rank() == 0) st = help_job(job);
         goto done;
     }
+    if (job->complete != NULL) st = job->complete(ctx, argc, (const char *const *)argv, options);
+    if (st != UM_OK) goto done;
     if (ctx->common.print_config) {
-        st = um_opt_config(job->options, options, 0, false, &config);
+        st = um_opt_config(options_of(job), options, 0, false, &config);
         if (st == UM_OK && um_world_env_rank() == 0) st = um_job_print("%s", (char *)config.data);
         goto done;
     }
@@ -185,11 +190,12 @@ done:
     }
     /* What is wrong with the command line is wrong on all ranks: rank 0 gives the exit code. Another rank that ended with it first
      * would have rank 0 killed before it can speak. */
-    if (st == UM_USAGE && !world && um_world_env_rank() > 0) st = UM_OK;
+    if ((st == UM_USAGE || st == UM_CONFIG) && !world && um_world_env_rank() > 0) st = UM_OK;
     um_decoder_stop(ctx->decoder);
     um_console_close();
-    if (options != NULL) um_opt_release(job->options, options);
+    if (options != NULL) um_opt_release(options_of(job), options);
     um_texts_release(&ctx->operands);
+    um_names_release(&ctx->settings);
     um_buf_release(&config);
     free(options);
     if (world) um_world_close(&ctx->world);

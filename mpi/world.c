@@ -28,6 +28,20 @@ int um_world_env_size(void)
     return env_number(launched, -1) < 0 ? 1 : env_number(names, 1);
 }
 
+/* What is told by w->comm alone. */
+static void look_around(um_world *w)
+{
+    MPI_Comm node;
+    MPI_Comm_rank(w->comm, &w->rank);
+    MPI_Comm_size(w->comm, &w->size);
+    MPI_Comm_split_type(w->comm, MPI_COMM_TYPE_SHARED, w->rank, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &w->node_rank);
+    MPI_Comm_size(node, &w->node_size);
+    MPI_Comm_free(&node);
+    int first = w->node_rank == 0;
+    MPI_Allreduce(&first, &w->n_nodes, 1, MPI_INT, MPI_SUM, w->comm);
+}
+
 um_status um_world_open(um_world *w)
 {
     int provided;
@@ -37,15 +51,7 @@ um_status um_world_open(um_world *w)
     *w = (um_world){.comm = MPI_COMM_NULL, .size = 1, .node_size = 1, .n_nodes = 1};
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) return UM_FAIL(UM_INTERNAL, "MPI_Init failed");
     MPI_Comm_dup(MPI_COMM_WORLD, &w->comm);
-    MPI_Comm_rank(w->comm, &w->rank);
-    MPI_Comm_size(w->comm, &w->size);
-    MPI_Comm node;
-    MPI_Comm_split_type(w->comm, MPI_COMM_TYPE_SHARED, w->rank, MPI_INFO_NULL, &node);
-    MPI_Comm_rank(node, &w->node_rank);
-    MPI_Comm_size(node, &w->node_size);
-    MPI_Comm_free(&node);
-    int first = w->node_rank == 0;
-    MPI_Allreduce(&first, &w->n_nodes, 1, MPI_INT, MPI_SUM, w->comm);
+    look_around(w);
     return UM_OK;
 }
 
@@ -54,6 +60,19 @@ void um_world_close(um_world *w)
     if (w->comm == MPI_COMM_NULL) return;
     MPI_Comm_free(&w->comm);
     MPI_Finalize();
+}
+
+void um_world_split(um_world *w, int part, um_world *out)
+{
+    *out = (um_world){.comm = MPI_COMM_NULL};
+    MPI_Comm_split(w->comm, part, w->rank, &out->comm);
+    look_around(out);
+}
+
+void um_world_leave(um_world *part)
+{
+    if (part->size > 0 && part->comm != MPI_COMM_NULL) MPI_Comm_free(&part->comm);
+    *part = (um_world){.comm = MPI_COMM_NULL};
 }
 
 /* Order of badness: OK < item < job; within a class by number, so that all ranks choose alike. */

@@ -36,6 +36,10 @@ void um_world_close(um_world *w);
  * collective (reliability 13). Collective over w->comm. */
 um_status um_agree(um_world *w, um_status status, const char *phase);
 
+/* The ranks that give the same `part`, in their order, as a world of their own: for um_agree and all else below. Every rank takes part. um_world_leave releases it (a zeroed one too). Collective over w->comm. */
+void um_world_split(um_world *w, int part, um_world *out);
+void um_world_leave(um_world *part);
+
 /* Rank 0's n bytes to all. Collective over w->comm. */
 void um_world_bcast(um_world *w, void *p, size_t n);
 /* Element-wise over all ranks, in place on rank 0; on other ranks the content is unspecified afterwards. Collective over w->comm.

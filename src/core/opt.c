@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROWS = 96, MAX_WORD = 63 };
+enum { MAX_ROWS = 160, MAX_WORD = 63 };
 
 static const um_opt common_rows[] = {
     {"set", 0, UM_OPT_TEXTS, 0, NULL, "KEY=VALUE", .help = "set any option by its key, also those that have no other form"},

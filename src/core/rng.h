@@ -10,7 +10,9 @@
 #include <stdint.h>
 
 /* Purposes, so that two uses never share a stream. Numbers are part of what makes results repeatable: append only. */
-enum { UM_RNG_TEST = 0, UM_RNG_SYNTH = 1, UM_RNG_FOLDS = 2, UM_RNG_QUEUE = 3, UM_RNG_CRASH = 4, UM_RNG_INIT = 5 };
+enum { UM_RNG_TEST = 0, UM_RNG_SYNTH = 1, UM_RNG_FOLDS = 2, UM_RNG_QUEUE = 3, UM_RNG_CRASH = 4, UM_RNG_INIT = 5, UM_RNG_DROPOUT = 6 };
+enum { UM_RNG_GEOMETRY = 7, UM_RNG_SAMPLER = 8, UM_RNG_APPEARANCE = 9 }; /* src/train: augmentation and the order of an epoch */
+enum { UM_RNG_VALIDATION = 10 }; /* which videos validate */
 
 typedef struct um_rng {
     uint32_t key[2];

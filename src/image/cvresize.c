@@ -9,15 +9,15 @@
 #include <string.h>
 
 /* The arithmetic is OpenCV 4.10's (modules/imgproc/src/resize.cpp), order of operations included: computeResizeAreaTab and ResizeArea_Invoker for INTER_AREA, ResizeAreaFast_ where both
- * factors are whole, interpolateCubic, HResizeCubic and VResizeCubic for INTER_CUBIC. Rows are widened to floats first: the horizontal sums of INTER_CUBIC are whole numbers below 2^24 and so exact in them, and a pixel's
+ * factors are whole, interpolateCubic, HResizeCubic and VResizeCubic for INTER_CUBIC, HResizeLinear and VResizeLinear for INTER_LINEAR. Rows are widened to floats first: the horizontal sums of the latter two are whole numbers below 2^24 and so exact in them, and a pixel's
  * three channels (and one of no meaning) make a vector of four. */
 
-enum { C = 3, PAD = 16, CUBIC_BITS = 11, CUBIC_TAPS = 4, CV_LANES = 8 /* of 16-bit numbers in OpenCV's 128-bit vectors */ };
+enum { C = 3, PAD = 16, CUBIC_BITS = 11, CUBIC_TAPS = 4, LINEAR_TAPS = 2, CV_LANES = 8 /* of 16-bit numbers in OpenCV's 128-bit vectors */ };
 
 /* One axis: output i is the sum over k < n[i] of weight[i * taps + k] * input[first[i] + k]. */
 typedef struct axis {
     int n_in, n_out, taps;
-    bool cubic;
+    um_cvresize_kind kind;
     int *first, *n;
     float *weight;
 } axis;
@@ -25,7 +25,7 @@ typedef struct axis {
 struct um_cvresize {
     axis x, y;
     float *wide;  /* one input row */
-    float *rows;  /* rows after the horizontal pass: INTER_CUBIC 4, INTER_AREA 1 */
+    float *rows;  /* rows after the horizontal pass: INTER_CUBIC 4, INTER_LINEAR 2, INTER_AREA 1 */
     float *sum;   /* INTER_AREA: the output row as it grows; whole factors keep integers in it and in `wide` */
     size_t wide_cap, rows_cap, sum_cap;
 };
@@ -70,7 +70,7 @@ static um_status reserve(float **p, size_t *cap, size_t need)
     return UM_OK;
 }
 
-static um_status axis_alloc(axis *a, int n_in, int n_out, int taps, bool cubic)
+static um_status axis_alloc(axis *a, int n_in, int n_out, int taps, um_cvresize_kind kind)
 {
     axis_release(a);
     a->first = malloc((size_t)n_out * sizeof *a->first);
@@ -83,7 +83,7 @@ static um_status axis_alloc(axis *a, int n_in, int n_out, int taps, bool cubic)
     a->n_in = n_in;
     a->n_out = n_out;
     a->taps = taps;
-    a->cubic = cubic;
+    a->kind = kind;
     return UM_OK;
 }
 
@@ -92,9 +92,9 @@ static double axis_scale(int n_in, int n_out) { return 1.0 / ((double)n_out / n_
 
 static um_status axis_area(axis *a, int n_in, int n_out)
 {
-    if (a->n_in == n_in && a->n_out == n_out && !a->cubic) return UM_OK;
+    if (a->n_in == n_in && a->n_out == n_out && a->kind == UM_CVRESIZE_AREA) return UM_OK;
     const double scale = axis_scale(n_in, n_out);
-    UM_PASS(axis_alloc(a, n_in, n_out, (int)ceil(scale) + 2, false));
+    UM_PASS(axis_alloc(a, n_in, n_out, (int)ceil(scale) + 2, UM_CVRESIZE_AREA));
     for (int i = 0; i < n_out; i++) {
         double lo = i * scale, hi = lo + scale, cell = fmin(scale, n_in - lo);
         int whole_lo = (int)ceil(lo), whole_hi = (int)floor(hi), n = 0;
@@ -115,9 +115,9 @@ static um_status axis_area(axis *a, int n_in, int n_out)
 
 static um_status axis_cubic(axis *a, int n_in, int n_out)
 {
-    if (a->n_in == n_in && a->n_out == n_out && a->cubic) return UM_OK;
+    if (a->n_in == n_in && a->n_out == n_out && a->kind == UM_CVRESIZE_CUBIC) return UM_OK;
     const double scale = axis_scale(n_in, n_out);
-    UM_PASS(axis_alloc(a, n_in, n_out, CUBIC_TAPS, true));
+    UM_PASS(axis_alloc(a, n_in, n_out, CUBIC_TAPS, UM_CVRESIZE_CUBIC));
     for (int i = 0; i < n_out; i++) {
         const float A = -0.75f;
         float at = (float)((i + 0.5) * scale - 0.5), whole = floorf(at), x = at - whole, k[CUBIC_TAPS];
@@ -129,6 +129,24 @@ static um_status axis_cubic(axis *a, int n_in, int n_out)
         for (int t = 0; t < CUBIC_TAPS; t++) a->weight[(size_t)i * CUBIC_TAPS + (size_t)t] = rintf(k[t] * (1 << CUBIC_BITS));
         a->first[i] = (int)whole - 1;
         a->n[i] = CUBIC_TAPS;
+    }
+    return UM_OK;
+}
+
+/* clamp: positions beyond the ends are moved to them with all the weight on one tap (columns); rows are left to be replicated, as OpenCV does: the weights of both taps are then rounded each by itself. */
+static um_status axis_linear(axis *a, int n_in, int n_out, bool clamp)
+{
+    if (a->n_in == n_in && a->n_out == n_out && a->kind == UM_CVRESIZE_LINEAR) return UM_OK;
+    const double scale = axis_scale(n_in, n_out);
+    UM_PASS(axis_alloc(a, n_in, n_out, LINEAR_TAPS, UM_CVRESIZE_LINEAR));
+    for (int i = 0; i < n_out; i++) {
+        float at = (float)((i + 0.5) * scale - 0.5), whole = floorf(at), x = at - whole;
+        if (clamp && whole < 0) whole = 0, x = 0;
+        if (clamp && whole >= (float)(n_in - 1)) whole = (float)(n_in - 1), x = 0;
+        a->weight[(size_t)i * LINEAR_TAPS] = rintf((1.0f - x) * (1 << CUBIC_BITS));
+        a->weight[(size_t)i * LINEAR_TAPS + 1] = rintf(x * (1 << CUBIC_BITS));
+        a->first[i] = (int)whole;
+        a->n[i] = LINEAR_TAPS;
     }
     return UM_OK;
 }
@@ -336,10 +354,54 @@ um_status um_cvresize_cubic(um_cvresize *r, const um_image *in, um_image *out)
     return UM_OK;
 }
 
-um_status um_cvresize_letterbox(um_cvresize *r, const um_image *crop, int size_px, uint8_t *out)
+/* OpenCV's own order of shifts: 4 of 11 bits are dropped before the multiplication, 16 behind it, each tap by itself. */
+UM_CLONES static void linear_y(const float *restrict s0, const float *restrict s1, const float *w, int n, uint8_t *restrict out)
+{
+    const int32_t b0 = (int32_t)w[0], b1 = (int32_t)w[1];
+    for (int x = 0; x < n; x++) {
+        int32_t v0 = (int32_t)s0[x] >> 4, v1 = (int32_t)s1[x] >> 4;
+        out[x] = (uint8_t)(((b0 * v0 >> 16) + (b1 * v1 >> 16) + 2) >> 2);
+    }
+}
+
+um_status um_cvresize_linear(um_cvresize *r, const um_image *in, um_image *out)
+{
+    UM_PASS(check(in, out));
+    if (same_size(in, out)) {
+        copy(in, out);
+        return UM_OK;
+    }
+    if (in->width_px == 2 * out->width_px && in->height_px == 2 * out->height_px) return area_whole(r, in, out, 2, 2); /* OpenCV takes the mean there */
+    const int n_in = in->width_px * C, n = out->width_px * C;
+    const size_t pitch = (size_t)n + PAD;
+    UM_PASS(axis_linear(&r->x, in->width_px, out->width_px, true));
+    UM_PASS(axis_linear(&r->y, in->height_px, out->height_px, false));
+    UM_PASS(reserve(&r->wide, &r->wide_cap, (size_t)n_in + PAD));
+    UM_PASS(reserve(&r->rows, &r->rows_cap, LINEAR_TAPS * pitch));
+    memset(r->wide + n_in, 0, PAD * sizeof *r->wide);
+    int held[LINEAR_TAPS] = {-1, -1}; /* two rows in a row are two slots: the slot is the row modulo 2 */
+    for (int y = 0; y < out->height_px; y++) {
+        const float *row[LINEAR_TAPS];
+        for (int k = 0; k < LINEAR_TAPS; k++) {
+            int at = r->y.first[y] + k;
+            at = at < 0 ? 0 : at >= in->height_px ? in->height_px - 1 : at;
+            float *slot = r->rows + (size_t)(at % LINEAR_TAPS) * pitch;
+            row[k] = slot;
+            if (held[at % LINEAR_TAPS] == at) continue;
+            held[at % LINEAR_TAPS] = at;
+            widen(in->data + (size_t)at * in->stride, n_in, r->wide);
+            pass_x(&r->x, r->wide, slot);
+        }
+        linear_y(row[0], row[1], r->y.weight + (size_t)y * LINEAR_TAPS, n, out->data + (size_t)y * out->stride);
+    }
+    return UM_OK;
+}
+
+um_status um_cvresize_fit(um_cvresize *r, const um_image *crop, um_cvresize_kind down, um_cvresize_kind up, const um_image *out)
 {
     int w = crop->width_px, h = crop->height_px;
-    if (size_px < 1 || size_px > UM_IMAGE_MAX_SIDE) return UM_FAIL(UM_USAGE, "a picture of %d pixels a side", size_px);
+    const int size_px = out->width_px;
+    if (size_px < 1 || size_px > UM_IMAGE_MAX_SIDE || out->height_px != size_px || out->channels != C) return UM_FAIL(UM_USAGE, "a picture of %dx%d with %d channels", out->width_px, out->height_px, out->channels);
     if (w < 1 || h < 1) return UM_FAIL(UM_USAGE, "a crop of %dx%d", w, h);
     const bool enlarge = (w > h ? w : h) < size_px;
     if (w > h) {
@@ -352,8 +414,27 @@ um_status um_cvresize_letterbox(um_cvresize *r, const um_image *crop, int size_p
     /* The reference fails on a strip so thin that nothing of it would be left. */
     if (w < 1) w = 1;
     if (h < 1) h = 1;
-    const size_t stride = (size_t)size_px * C;
-    memset(out, 0, stride * (size_t)size_px);
-    um_image to = {.data = out + (size_t)((size_px - h) / 2) * stride + (size_t)((size_px - w) / 2) * C, .width_px = w, .height_px = h, .channels = C, .stride = stride};
-    return enlarge ? um_cvresize_cubic(r, crop, &to) : um_cvresize_area(r, crop, &to);
+    const int x0 = (size_px - w) / 2, y0 = (size_px - h) / 2;
+    for (int y = 0; y < size_px; y++) {
+        uint8_t *row = out->data + (size_t)y * out->stride;
+        if (y < y0 || y >= y0 + h) {
+            memset(row, 0, (size_t)size_px * C);
+        } else {
+            memset(row, 0, (size_t)x0 * C);
+            memset(row + (size_t)(x0 + w) * C, 0, (size_t)(size_px - x0 - w) * C);
+        }
+    }
+    um_image to = um_image_crop(out, (um_rect){x0, y0, x0 + w, y0 + h});
+    switch (enlarge ? up : down) {
+    case UM_CVRESIZE_AREA: return um_cvresize_area(r, crop, &to);
+    case UM_CVRESIZE_CUBIC: return um_cvresize_cubic(r, crop, &to);
+    case UM_CVRESIZE_LINEAR: return um_cvresize_linear(r, crop, &to);
+    }
+    return UM_FAIL(UM_USAGE, "no such interpolation");
+}
+
+um_status um_cvresize_letterbox(um_cvresize *r, const um_image *crop, int size_px, uint8_t *out)
+{
+    um_image to = {.data = out, .width_px = size_px, .height_px = size_px, .channels = C, .stride = (size_t)size_px * C};
+    return um_cvresize_fit(r, crop, UM_CVRESIZE_AREA, UM_CVRESIZE_CUBIC, &to);
 }

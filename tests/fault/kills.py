@@ -1,4 +1,4 @@
-"""kills.py: what kill_preprocess.py and kill_score.py share: a command is killed at random moments, started again with changing rank counts until it is complete, and must end as an undisturbed run does.
+"""kills.py: what kill_preprocess.py, kill_score.py and kill_train.py share: a command is killed at random moments, started again with changing rank counts until it is complete, and must end as an undisturbed run does.
 
 Kills are spread over the whole run (its length is measured first) and hit a random rank, several ranks, or mpirun itself."""
 import argparse, json, os, random, shutil, signal, subprocess, sys, tempfile, time
@@ -72,8 +72,8 @@ def alive(pid):
         return False
 
 
-def kill_once(rng, command, wait, word):
-    """Starts the command and kills something of it after `wait` seconds; False when it was complete before. `word` marks its processes, of which none may be left."""
+def kill_once(rng, command, wait, word, signals=(signal.SIGKILL,)):
+    """Starts the command and kills something of it after `wait` seconds, with one of `signals`; False when it was complete before. `word` marks its processes, of which none may be left."""
     p = subprocess.Popen(command, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     killed = False
     try:
@@ -84,9 +84,10 @@ def kill_once(rng, command, wait, word):
             victims = [p.pid]
         elif rng.random() < 0.6:
             victims = [rng.choice(victims)]
+        how = signals[0] if len(signals) == 1 else rng.choice(signals)
         for v in victims:
             try:
-                os.kill(v, signal.SIGKILL)
+                os.kill(v, how)
             except ProcessLookupError:
                 pass
         killed = True
@@ -100,7 +101,7 @@ def kill_once(rng, command, wait, word):
     return killed
 
 
-def campaign(args, command, units_done, result, remove):
+def campaign(args, command, units_done, result, remove, signals=(signal.SIGKILL,)):
     """command(place, ranks): the command line; units_done(place): how much is acknowledged there, after checking that what is there can be used; result(place): what a complete run must give, comparable."""
     rng = random.Random(args.seed)
     work = args.work or tempfile.mkdtemp()
@@ -126,7 +127,7 @@ def campaign(args, command, units_done, result, remove):
             if kills == args.count or done == total:
                 break
             # The run gets shorter as it is resumed: aim at what is left of it.
-            if kill_once(rng, command(place, rng.randint(1, 4)), rng.uniform(0.1, max(0.3, length * (1 - done / total))), place):
+            if kill_once(rng, command(place, rng.randint(1, 4)), rng.uniform(0.1, max(0.3, length * (1 - done / total))), place, signals):
                 kills += 1
             else:
                 late += 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""compare_cvresize.py TEST_CVRESIZE SECONDS [SEED] [PICTURE...]: our INTER_AREA, INTER_CUBIC and letterbox against OpenCV's on random sizes: noise, hard edges, and
+"""compare_cvresize.py TEST_CVRESIZE SECONDS [SEED] [PICTURE...]: our INTER_AREA, INTER_CUBIC, INTER_LINEAR and letterbox against OpenCV's on random sizes: noise, hard edges, and
 random cuts of the pictures and videos named. Needs opencv-python 4.10, numpy. TEST_CVRESIZE is the program built from test_cvresize.c. Exits 1 if a byte differs.
 """
 import subprocess
@@ -48,7 +48,7 @@ def main():
         hi = (20, 200, 900)[int(rng.integers(3))]
         p = source(rng, real, int(rng.integers(1, hi)), int(rng.integers(1, hi)))
         h, w = p.shape[:2]
-        kind = ("area", "whole", "cubic", "letter")[int(rng.integers(4))]
+        kind = ("area", "whole", "cubic", "linear", "letter")[int(rng.integers(5))]
         if kind == "whole":
             fx, fy = int(rng.integers(1, min(w, 6) + 1)), int(rng.integers(1, min(h, 6) + 1))
             p = np.ascontiguousarray(p[:h // fy * fy, :w // fx * fx])
@@ -56,11 +56,11 @@ def main():
             to = w // fx, h // fy
         elif kind == "area":
             to = int(rng.integers(1, w + 1)), int(rng.integers(1, h + 1))
-        elif kind == "cubic":
+        elif kind in ("cubic", "linear"):
             to = int(rng.integers(1, 2 * hi)), int(rng.integers(1, 2 * hi))
         else:
             to = (380, 380)
-        want = put_to_center(isotropically_resize_image(p, 380), 380) if kind == "letter" else cv2.resize(p, to, interpolation=KIND["cubic" if kind == "cubic" else "area"])
+        want = put_to_center(isotropically_resize_image(p, 380), 380) if kind == "letter" else cv2.resize(p, to, interpolation=KIND[kind if kind in KIND else "area"])
         ours.stdin.write(f"{'area' if kind == 'whole' else kind} {w} {h} {to[0]} {to[1]}\n".encode() + p.tobytes())
         ours.stdin.flush()
         got = np.frombuffer(ours.stdout.read(to[0] * to[1] * 3), np.uint8).reshape(to[1], to[0], 3)

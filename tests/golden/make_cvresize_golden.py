@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/data/cvresize.tsv: CRC-32 of what OpenCV's INTER_AREA and INTER_CUBIC make, and the reference's letterbox with them, which
+"""Makes tests/golden/data/cvresize.tsv: CRC-32 of what OpenCV's INTER_AREA, INTER_CUBIC and INTER_LINEAR make, and the reference's letterbox with them, which
 test_cvresize.c compares ours with. compare_cvresize.py does the same on random sizes and pictures.
 
 usage: make_cvresize_golden.py [OUT]      needs opencv-python 4.10, numpy
@@ -7,7 +7,7 @@ usage: make_cvresize_golden.py [OUT]      needs opencv-python 4.10, numpy
 OpenCV is asked for its own arithmetic (cv2.ipp.setUseIPP(False)). With Intel's IPP, which the x86 wheels hold, INTER_CUBIC differs by 1 in about 4 % of the
 numbers, and from one instruction set to the next: docs/numerics.md. INTER_AREA is the same either way.
 
-The pictures are those of make_resize_golden.py. Lines: area|cubic, width, height, new width, new height, CRC-32 (zlib's) of the result; or letter, width, height, size, size, CRC-32.
+The pictures are those of make_resize_golden.py. Lines: area|cubic|linear, width, height, new width, new height, CRC-32 (zlib's) of the result; or letter, width, height, size, size, CRC-32.
 """
 import os
 import sys
@@ -18,7 +18,7 @@ import numpy as np
 
 from make_resize_golden import picture
 
-KIND = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
+KIND = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
 
 
 def isotropically_resize_image(img, size, interpolation_down=cv2.INTER_AREA, interpolation_up=cv2.INTER_CUBIC):
@@ -67,6 +67,15 @@ def cases():
     for w, h in ((380, 380), (380, 200), (200, 380), (379, 380), (381, 379), (500, 400), (400, 500), (760, 760), (760, 501), (1140, 700), (300, 300), (299, 120), (61, 240), (20, 31), (1, 1), (2, 379),
                  (900, 2), (2, 900), (1217, 1), (1, 761)):
         yield "letter", w, h, 380, 380
+    for w, h in sizes:
+        for to in ((w * 2, h * 2), (w // 2, h // 2), (w + 1, h + 1), (w - 1, h - 1), (w * 3, h * 3), (w // 3, h // 3), (w * 7 + 3, h // 4 + 1), (w, h + 1), (w + 1, h), (1, 1), (w, h), (380, 380)):
+            if min(to) > 0:
+                yield "linear", w, h, *to
+    for w in range(1, 5):
+        for h in range(1, 5):
+            yield "linear", w, h, 9, 11
+    for w, h in ((2, 2), (50, 60), (760, 10)):  # halves take the mean
+        yield "linear", w, h, w // 2, h // 2
     for w, h in ((50, 60), (300, 224), (224, 10), (225, 224)):
         yield "letter", w, h, 224, 224
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# slurm/preprocess.sbatch and score.sbatch without Slurm: a stand-in for unmask and for scontrol. The exit code is passed on, a signal reaches the program,
+# slurm/preprocess.sbatch, score.sbatch and train.sbatch without Slurm: a stand-in for unmask and for scontrol. The exit code is passed on, a signal reaches the program,
 # 75 puts the job back in the queue, but only so often.
 set -euo pipefail
 cd "${UNMASK_SOURCE:?}"
@@ -40,6 +40,9 @@ FAKE_EXIT=0 bash slurm/score.sbatch "the scores.csv" "a folder" -m model.h5 >"$d
 # From here on they are the same text.
 # shellcheck disable=SC2016 # text of a script
 tail_of() { sed -n '/^program=/,$p' "slurm/$1.sbatch" | sed '/^"${launch\[@\]}"/d'; }
+FAKE_EXIT=0 bash slurm/train.sbatch "an out" --store "a store" --folds f.csv >"$dir/out" 2>&1 || fail "train.sbatch: $(cat "$dir/out")"
+[ "$(cat "$dir/arguments")" = "$(printf '%s\n' train --store "a store" --folds f.csv -o "an out")" ] || fail "arguments of train: $(cat "$dir/arguments")"
+[ "$(tail_of score)" = "$(tail_of train)" ] || fail "score.sbatch and train.sbatch launch, signal or requeue in different ways"
 [ "$(tail_of preprocess)" = "$(tail_of score)" ] || fail "preprocess.sbatch and score.sbatch launch, signal or requeue in different ways"
 run 65 root store
 [ "$status" = 65 ] || fail "exit code $status instead of 65"

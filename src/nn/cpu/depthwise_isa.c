@@ -88,10 +88,13 @@ UM_INLINE void dw_any(const um_dw *d, const int R, const int S, const int stride
     }
 }
 
-static void dw_3_1(const um_dw *d) { dw_any(d, 3, 3, 1, UM_ACT_SWISH); }
-static void dw_3_2(const um_dw *d) { dw_any(d, 3, 3, 2, UM_ACT_SWISH); }
-static void dw_5_1(const um_dw *d) { dw_any(d, 5, 5, 1, UM_ACT_SWISH); }
-static void dw_5_2(const um_dw *d) { dw_any(d, 5, 5, 2, UM_ACT_SWISH); }
+#define DW(name, act)                                                      \
+    static void dw_3_1_##name(const um_dw *d) { dw_any(d, 3, 3, 1, act); } \
+    static void dw_3_2_##name(const um_dw *d) { dw_any(d, 3, 3, 2, act); } \
+    static void dw_5_1_##name(const um_dw *d) { dw_any(d, 5, 5, 1, act); } \
+    static void dw_5_2_##name(const um_dw *d) { dw_any(d, 5, 5, 2, act); }
+DW(swish, UM_ACT_SWISH)
+DW(raw, UM_ACT_NONE) /* training, which normalises first */
 
 /* Any other filter or activation: one output at a time. */
 static void dw_plain(const um_dw *d)
@@ -118,10 +121,11 @@ static void dw_plain(const um_dw *d)
 
 void UM_ISA(um_cpu_dw)(const um_dw *d)
 {
-    if (d->act != UM_ACT_SWISH) dw_plain(d);
-    else if (d->r == 3 && d->s == 3 && d->stride == 1) dw_3_1(d);
-    else if (d->r == 3 && d->s == 3 && d->stride == 2) dw_3_2(d);
-    else if (d->r == 5 && d->s == 5 && d->stride == 1) dw_5_1(d);
-    else if (d->r == 5 && d->s == 5 && d->stride == 2) dw_5_2(d);
+    bool raw = d->act == UM_ACT_NONE;
+    if (d->act != UM_ACT_SWISH && !raw) dw_plain(d);
+    else if (d->r == 3 && d->s == 3 && d->stride == 1) raw ? dw_3_1_raw(d) : dw_3_1_swish(d);
+    else if (d->r == 3 && d->s == 3 && d->stride == 2) raw ? dw_3_2_raw(d) : dw_3_2_swish(d);
+    else if (d->r == 5 && d->s == 5 && d->stride == 1) raw ? dw_5_1_raw(d) : dw_5_1_swish(d);
+    else if (d->r == 5 && d->s == 5 && d->stride == 2) raw ? dw_5_2_raw(d) : dw_5_2_swish(d);
     else dw_plain(d);
 }

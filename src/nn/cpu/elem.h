@@ -172,3 +172,22 @@ void UM_ISA(um_cpu_gemm)(const um_gemm *g, void *scratch);
 size_t UM_ISA(um_cpu_dw_bytes)(int c, int r, int s);
 void UM_ISA(um_cpu_dw_pack)(int c, int r, int s, const float *weight, const float *bias, float *packed);
 void UM_ISA(um_cpu_dw)(const um_dw *d);
+
+/* And of training (train_kernels.h). */
+struct um_wgrad;
+struct um_dw_taps;
+struct um_norm;
+void UM_ISA(um_train_pack)(int c, int c_weight, int k, const float *weight, bool by_rows, int part, int parts, void *packed);
+void UM_ISA(um_train_wgrad)(const struct um_wgrad *g);
+void UM_ISA(um_train_dw_taps)(const struct um_dw_taps *d);
+void UM_ISA(um_train_plane_sums)(size_t pixels, const float *z, const float *about, double *one, double *two);
+void UM_ISA(um_train_plane_act)(size_t pixels, const float *z, const struct um_norm *b, int c, const float *gate, float *a, float *d);
+void UM_ISA(um_train_plane_mean)(size_t pixels, const float *z, const struct um_norm *b, int c, float *mean);
+void UM_ISA(um_train_plane_gate)(size_t pixels, const float *z, const float *e, const struct um_norm *b, int c, const float *gate, float *ag, double *sums);
+void UM_ISA(um_train_plane_through)(size_t pixels, const float *z, const float *e, const struct um_norm *b, int c, const float *gate, const float *m, size_t out_step, float *dz);
+void UM_ISA(um_train_plane_times)(size_t pixels, const float *e, const float *d, const float *z, const struct um_norm *b, int c, float *dy, double *one, double *two);
+void UM_ISA(um_train_plane_norm_data)(size_t pixels, const float *z, const float *e, size_t stride, int n, float factor, const struct um_norm *b, int c, float *dz);
+void UM_ISA(um_train_norm_add)(size_t pixels, int c, const float *z, const struct um_norm *b, float keep, const float *x, float *y);
+void UM_ISA(um_train_dense)(int n, int c, int k, const float *x, const float *w, const float *bias, float *y);
+void UM_ISA(um_train_dense_data)(int n, int c, int k, const float *dy, const float *w, float *dx, bool add);
+void UM_ISA(um_train_dense_weight)(int n, int c, int k, const float *x, const float *dy, float *dw, float *dbias);

@@ -57,6 +57,35 @@ void UM_ISA(um_cpu_gemm_pack)(int c, int c_weight, int k, const float *weight, c
     }
 }
 
+#if !defined(UM_ISA_avx512_bf16)
+void UM_ISA(um_train_pack)(int c, int c_weight, int k, const float *weight, bool by_rows, int part, int parts, void *packed)
+{
+    float *to = packed;
+    for (int v = 0, n = vectors_of(k), nv, panel = 0; v < n; v += nv, panel++) {
+        nv = panel_of(n - v);
+        int width = nv * UM_VL, first = v * UM_VL, mine = k - first < width ? k - first : width;
+        float *w = to + width;
+        size_t all = (size_t)c * (size_t)width, used = (size_t)c_weight * (size_t)width;
+        to += (size_t)width + all;
+        if (panel % parts != part) continue;
+        memset(w - width, 0, (size_t)width * sizeof *w); /* no bias */
+        if (used < all) memset(w + used, 0, (all - used) * sizeof *w);
+        if (by_rows)
+            for (int i = 0; i < c_weight; i++, w += width) {
+                memcpy(w, weight + (size_t)i * (size_t)k + first, (size_t)mine * sizeof *w);
+                if (mine < width) memset(w + mine, 0, (size_t)(width - mine) * sizeof *w);
+            }
+        else
+            for (int i0 = 0; i0 < c_weight; i0 += 16) /* a line of each row of weights */
+                for (int j = 0; j < width; j++) {
+                    const float *from = weight + (size_t)(first + j) * (size_t)c_weight;
+                    int end = c_weight - i0 < 16 ? c_weight : i0 + 16;
+                    for (int i = i0; i < end; i++) w[(size_t)i * (size_t)width + (size_t)j] = j < mine ? from[i] : 0;
+                }
+    }
+}
+#endif
+
 typedef struct tile_args {
     const um_e *a;
     size_t a_stride;
