@@ -137,7 +137,7 @@ static um_status draw_losses(um_job_context *ctx, const char *folder, const um_t
     enum { MOST = UM_PLOT_LINES / CURVES };
     static const char *const what[CURVES] = {"training", "validation, fakes", "validation, reals"};
     curves c[MOST] = {0};
-    um_plot p = {.title = "Loss of each epoch", .x = {"epoch", 0, 1}, .y = {"log-loss (nats)", 0, 0.7}};
+    um_plot p = {.title = "Loss of each epoch", .x = {"epoch", 0, 1}, .y = {"log-loss (nats)", 0, 0.7}, .legend_above = true};
     um_status st = UM_OK;
     int n = logs->n < MOST ? logs->n : MOST;
     if (n < logs->n) um_log(UM_LOG_WARN, "loss.svg shows the first %d of %d logs", n, logs->n);

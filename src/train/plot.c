@@ -82,11 +82,12 @@ static um_status add_legend(const um_plot *p, um_buf *b)
     int shown = 0, n = 0;
     for (int i = 0; i < p->n_lines; i++) n += p->line[i].label != NULL;
     if (n == 0) return UM_OK;
-    UM_PASS(um_buf_printf(b, "<rect x=\"%d\" y=\"%d\" width=\"300\" height=\"%d\" fill=\"white\" fill-opacity=\"0.85\"/>\n", RIGHT - 308, BOTTOM - 18 * n - 12, 18 * n + 6));
+    int bottom = p->legend_above ? TOP + 18 * n + 12 : BOTTOM;
+    UM_PASS(um_buf_printf(b, "<rect x=\"%d\" y=\"%d\" width=\"300\" height=\"%d\" fill=\"white\" fill-opacity=\"0.85\"/>\n", RIGHT - 308, bottom - 18 * n - 12, 18 * n + 6));
     for (int i = 0; i < p->n_lines; i++) {
         const um_plot_line *l = &p->line[i];
         if (l->label == NULL) continue;
-        int y = BOTTOM - 18 * (n - shown++) + 4;
+        int y = bottom - 18 * (n - shown++) + 4;
         UM_PASS(um_buf_printf(b, "<path d=\"M%d %dH%d\" stroke=\"%s\" stroke-width=\"2\"%s/><text x=\"%d\" y=\"%d\">", RIGHT - 300, y - 4, RIGHT - 272, colour_of(l), l->dashed ? " stroke-dasharray=\"6 4\"" : "", RIGHT - 264, y));
         UM_PASS(add_text(b, l->label));
         UM_PASS(um_buf_add_str(b, "</text>\n"));

@@ -29,6 +29,7 @@ typedef struct um_plot {
     um_plot_axis x, y;
     um_plot_line line[UM_PLOT_LINES];
     int n_lines;
+    bool legend_above; /* the legend in the upper right corner, not in the lower */
 } um_plot;
 
 /* Any text in labels: it is escaped. Errors: UM_NO_MEMORY. */
