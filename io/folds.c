@@ -1,5 +1,6 @@
 #include "io/folds.h"
 
+#include "io/csv.h"
 #include "src/core/search.h"
 
 #include <inttypes.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VIDEO, FILE_NAME, LABEL, FOLD, COLUMNS, MAX_FIELDS = 32, MAX_FOLD = 100000 };
+enum { VIDEO, FILE_NAME, LABEL, FOLD, COLUMNS, MAX_FOLD = 100000 };
 static const char *const column_name[COLUMNS] = {"video", "file", "label", "fold"};
 static const size_t MOST_BYTES = (size_t)4 << 30;
 
@@ -51,36 +52,6 @@ static um_status list_stems(reader *r)
         if (strcmp(r->stem[i].name, r->stem[i - 1].name) == 0)
             return UM_FAIL(UM_DATA, "two videos of the store have the stem %s, by which folds name them", um_quote(r->stem[i].name));
     return UM_OK;
-}
-
-/* Cuts one record (RFC 4180) in place into fields; what follows it in *at. -1: not CSV. */
-static int cut(char **at, char *field[MAX_FIELDS])
-{
-    char *p = *at;
-    int n = 0;
-    for (bool more = true; more;) {
-        if (n == MAX_FIELDS) return -1;
-        field[n++] = p;
-        char *to = p;
-        if (*p == '"') {
-            for (p++; *p != 0 && !(*p == '"' && p[1] != '"'); p++) {
-                if (*p == '"') p++;
-                *to++ = *p;
-            }
-            if (*p != '"') return -1;
-            p++;
-        } else {
-            while (*p != 0 && *p != ',' && *p != '\n' && *p != '\r') *to++ = *p++;
-        }
-        char end = *p;
-        if (end == '\r' && p[1] == '\n') end = *++p;
-        if (end != 0 && end != ',' && end != '\n') return -1;
-        if (end != 0) p++;
-        *to = 0;
-        more = end == ',';
-    }
-    *at = p;
-    return n;
 }
 
 static bool number(const char *text, char stop, int64_t *out, const char **end)
@@ -130,17 +101,15 @@ static um_status add_row(reader *r, char *const *field)
 
 static um_status read_lines(reader *r, char *text)
 {
-    char *field[MAX_FIELDS], *at = text;
-    int n = cut(&at, field), most = 0;
+    char *field[UM_CSV_MAX_FIELDS], *at = text;
+    int n = um_csv_cut(&at, field), most = 0;
     for (int c = 0; c < COLUMNS; c++) {
-        r->column[c] = -1;
-        for (int i = 0; i < n; i++)
-            if (strcmp(field[i], column_name[c]) == 0) r->column[c] = i;
+        r->column[c] = um_csv_column(field, n, column_name[c]);
         if (r->column[c] < 0) return UM_FAIL(UM_DATA, "line 1: there is no column %s; the file is made by unmask folds", column_name[c]);
         if (r->column[c] >= most) most = r->column[c] + 1;
     }
     for (int64_t line = 2; *at != 0; line++) {
-        n = cut(&at, field);
+        n = um_csv_cut(&at, field);
         if (n == 1 && field[0][0] == 0) continue;
         if (n < most) return UM_FAIL(UM_DATA, "line %" PRId64 ": not the columns of line 1", line);
         UM_TRY(add_row(r, field), "line %" PRId64, line);

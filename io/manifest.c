@@ -2,6 +2,7 @@
 
 #include "io/jsontext.h"
 #include "io/keymap.h"
+#include "io/metadata.h"
 #include "io/vfs.h"
 
 #include "src/core/crc.h"
@@ -19,7 +20,6 @@
 #include <unistd.h>
 
 enum {
-    MAX_METADATA_BYTES = 64 << 20, /* of one metadata.json; DFDC's largest has 0.3 MB */
     MAX_NAME_BYTES = 255,          /* what file systems allow; a longer name in metadata.json is no file's */
     MAX_VIDEOS = 100000000
 };
@@ -129,94 +129,21 @@ static um_status make_units(um_manifest *m)
     return UM_OK;
 }
 
-/* ---- metadata.json ---- */
+/* ---- scanning ---- */
 
-/* JSON text is UTF-8, but file names are bytes. A byte that is not UTF-8, bare or as the lone surrogate Python writes, is carried through jansson as one of the 128 private characters U+10FF80..U+10FFFF
- * (f4 8f be 80 .. f4 8f bf bf); a file that uses one of these itself is parsed as it
- * is. json: backslashes escape. */
-static um_status carry_bytes(const char *text, size_t n, bool json, um_buf *out)
-{
-    for (size_t i = 0; i < n;) {
-        unsigned byte = 0, code;
-        size_t len = 1;
-        if (json && text[i] == '\\' && n - i >= 6 && text[i + 1] == 'u' && sscanf(text + i + 2, "%4x", &code) == 1) {
-            len = code >= 0xd800 && code <= 0xdbff && n - i >= 12 && text[i + 6] == '\\' ? 12 : 6;
-            if (code >= 0xdc80 && code <= 0xdcff) byte = code & 0xff;
-        } else if (json && text[i] == '\\' && n - i >= 2) {
-            len = 2;
-        } else {
-            len = um_utf8_len((const unsigned char *)text + i, n - i);
-            if (len == 0) {
-                byte = (unsigned char)text[i];
-                len = 1;
-            }
-            if (len == 4 && memcmp(text + i, "\xf4\x8f", 2) == 0 && (unsigned char)text[i + 2] >= 0xbe) {
-                um_buf_clear(out);
-                return um_buf_add(out, text, n);
-            }
-        }
-        if (byte != 0) {
-            uint8_t c[4] = {0xf4, 0x8f, (uint8_t)(0xbc | byte >> 6), (uint8_t)(0x80 | (byte & 63))};
-            UM_PASS(um_buf_add(out, c, 4));
-        } else {
-            UM_PASS(um_buf_add(out, text + i, len));
-        }
-        i += len;
-    }
-    return UM_OK;
-}
-
-/* The bytes that a string from jansson stands for. */
-static um_status real_name(const char *s, um_buf *out)
-{
-    um_buf_clear(out);
-    UM_PASS(um_buf_add(out, "", 0));
-    for (size_t n = strlen(s), i = 0; i < n;) {
-        if (n - i >= 4 && memcmp(s + i, "\xf4\x8f", 2) == 0 && (unsigned char)s[i + 2] >= 0xbe) {
-            uint8_t c = (uint8_t)(((unsigned)(s[i + 2] & 3) << 6) | ((unsigned)s[i + 3] & 63));
-            UM_PASS(um_buf_add(out, &c, 1));
-            i += 4;
-        } else {
-            UM_PASS(um_buf_add(out, s + i++, 1));
-        }
-    }
-    return UM_OK;
-}
-
-/* Reads metadata.json of a folder: *out is its object, or NULL with the reason in `why`. */
+/* metadata.json of a folder: NULL with the reason in `why` where it cannot be used, which is no error: its videos are named with it. */
 static um_status read_metadata(const char *folder, json_t **out, um_buf *why)
 {
     char *path = NULL;
-    void *text = NULL;
-    size_t n;
-    um_buf carried = {0};
-    json_error_t error;
     *out = NULL;
     if (asprintf(&path, "%s/metadata.json", folder) < 0) return UM_FAIL(UM_NO_MEMORY, "no memory for a path");
-    um_status st = um_vfs_read_whole(um_vfs_real(), path, MAX_METADATA_BYTES, &text, &n);
-    if (st == UM_NO_MEMORY) goto done;
-    if (st != UM_OK) {
-        st = st == UM_MISSING ? um_buf_add_str(why, "its folder has no metadata.json") : um_buf_printf(why, "its folder's metadata.json cannot be used: %s", um_err_text());
-        goto done;
-    }
-    size_t bom = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    UM_GOTO_PASS(st, carry_bytes((const char *)text + bom, n - bom, true, &carried));
-    *out = json_loadb((const char *)carried.data, carried.len, JSON_REJECT_DUPLICATES, &error);
-    if (*out == NULL) {
-        st = um_buf_printf(why, "its folder's metadata.json is damaged: line %d: %s", error.line, error.text);
-    } else if (!json_is_object(*out)) {
-        json_decref(*out);
-        *out = NULL;
-        st = um_buf_add_str(why, "its folder's metadata.json is not a JSON object");
-    }
-done:
-    um_buf_release(&carried);
-    free(text);
+    um_status st = um_metadata_read(um_vfs_real(), path, out);
     free(path);
+    if (st == UM_OK || st == UM_NO_MEMORY) return st;
+    st = st == UM_MISSING ? um_buf_add_str(why, "its folder has no metadata.json") : um_buf_printf(why, "its folder's metadata.json %s: %s", st == UM_DATA ? "is damaged" : "cannot be used", um_err_text());
+    um_err_clear();
     return st;
 }
-
-/* ---- scanning ---- */
 
 /* Is it called like a part, and which? */
 static bool part_number(const char *name, int *number)
@@ -274,7 +201,7 @@ static um_status add_listed(um_manifest *m, const part *p, const char *name, con
         UM_PASS(um_buf_printf(path, "%s%.200s~%016llx", p->prefix, name, (unsigned long long)um_hash64(UM_HASH64_START, name, n)));
     um_buf_clear(original);
     UM_PASS(um_buf_add(original, "", 0));
-    if (json_is_string(from) && json_string_length(from) <= 4 * MAX_NAME_BYTES) UM_PASS(real_name(json_string_value(from), original));
+    if (json_is_string(from) && json_string_length(from) <= 4 * MAX_NAME_BYTES) UM_PASS(um_metadata_name(json_string_value(from), original));
     UM_PASS(add_video(m, (const char *)path->data, (const char *)original->data, &v));
     v->part = p->number;
     if (n == 0 || n > MAX_NAME_BYTES || strchr(name, '/') != NULL || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
@@ -303,7 +230,7 @@ static um_status scan_part(um_manifest *m, const part *p)
     UM_GOTO_PASS(st, read_metadata(p->folder, &metadata, &why));
     json_object_foreach(metadata, key, entry)
     {
-        UM_GOTO_PASS(st, real_name(key, &name));
+        UM_GOTO_PASS(st, um_metadata_name(key, &name));
         UM_GOTO_PASS(st, add_listed(m, p, (const char *)name.data, entry, &path, &original));
     }
     for (int i = 0; i < names.n; i++) {
@@ -312,7 +239,7 @@ static um_status scan_part(um_manifest *m, const part *p)
         if (strcmp(is, "metadata.json") == 0) continue;
         um_buf_clear(&name);
         UM_GOTO_PASS(st, um_buf_add(&name, "", 0));
-        UM_GOTO_PASS(st, carry_bytes(is, strlen(is), false, &name));
+        UM_GOTO_PASS(st, um_metadata_carry(is, strlen(is), false, &name));
         if (metadata != NULL && json_object_get(metadata, (const char *)name.data) != NULL) continue;
         struct stat s;
         um_buf_clear(&path);

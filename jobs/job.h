@@ -71,7 +71,7 @@ typedef struct um_job {
     um_status (*run)(um_job_context *ctx, void *options);
 } um_job;
 
-extern const um_job um_job_detect, um_job_doctor, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess,
+extern const um_job um_job_detect, um_job_doctor, um_job_evaluate, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess,
     um_job_score, um_job_synth, um_job_train;
 
 /* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else

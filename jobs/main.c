@@ -12,7 +12,7 @@
 static const um_job *const jobs[] = {&um_job_doctor,  &um_job_import,     &um_job_synth,
                                      &um_job_detect,  &um_job_preprocess, &um_job_folds,
                                      &um_job_inspect, &um_job_export,     &um_job_score,
-                                     &um_job_train,
+                                     &um_job_train, &um_job_evaluate,
                                      NULL};
 
 static void help_all(void)

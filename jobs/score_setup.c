@@ -3,13 +3,13 @@
 
 #include "io/model.h"
 #include "io/weights.h"
+#include "jobs/model_files.h"
 #include "mpi/share.h"
 #include "src/core/cpu.h"
 #include "src/core/log.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { ALIGN = 64 };
 
@@ -30,12 +30,6 @@ typedef struct um_score_setup_work {
 } work;
 
 /* ---- rank 0: which models ---- */
-
-static bool is_folder(const char *path)
-{
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
 
 /* Reads a model for what it says of itself. from_folder: nobody named it, so what cannot score is left out. */
 static um_status add_model(work *w, const char *path, bool from_folder)
@@ -67,28 +61,16 @@ static int by_fingerprint(const void *a, const void *b) { return strcmp(((const 
 
 static um_status find_models(work *w, const um_texts *given)
 {
-    um_names names = {0};
-    um_status st = UM_OK;
-    if (given->n == 0) {
-        UM_GOTO_PASS(st, um_job_models(w->ctx, &names));
-        for (int k = 0; k < names.n; k++) UM_GOTO_PASS(st, add_model(w, names.name[k], true));
-    }
-    for (int i = 0; i < given->n; i++) {
-        if (!is_folder(given->text[i])) {
-            UM_GOTO_PASS(st, add_model(w, given->text[i], false));
-            continue;
-        }
-        um_names_release(&names);
-        UM_GOTO_PASS(st, um_model_list(w->ctx->vfs, given->text[i], &names));
-        if (names.n == 0) UM_GOTO_PASS(st, UM_FAIL(UM_MISSING, "the folder %s holds no model (files *.h5 made by unmask import classifier or unmask train)", um_quote(given->text[i])));
-        for (int k = 0; k < names.n; k++) UM_GOTO_PASS(st, add_model(w, names.name[k], true));
-    }
+    um_model_files files;
+    um_status st = um_model_files_find(w->ctx, given, &files);
+    if (st != UM_OK) return st;
+    for (int i = 0; i < files.n; i++) UM_GOTO_PASS(st, add_model(w, files.file[i].path, files.file[i].found));
     if (w->n_models == 0)
         UM_GOTO_PASS(st, UM_FAIL(UM_MISSING, "there is no model to score with, neither by -m nor in $UNMASK_HOME nor in share/unmask beside the program; make one of published weights with: unmask import classifier FILE -o "
                                              "model.h5, then give -m model.h5 or put it into $UNMASK_HOME"));
     qsort(w->model, (size_t)w->n_models, sizeof *w->model, by_fingerprint);
 done:
-    um_names_release(&names);
+    um_model_files_release(&files);
     return st;
 }
 

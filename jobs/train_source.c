@@ -220,16 +220,28 @@ done:
     return st;
 }
 
+/* *damaged: nothing is in *out, and it was named. */
+static um_status read_crop(um_train_source *s, thread_state *t, const um_sample *sample, um_image *out, bool *damaged)
+{
+    um_status st = read_image(s, t, &s->d->store.entry[sample->entry].image, 3, out);
+    *damaged = is_damage(st);
+    if (!*damaged) return st;
+    name_damage(s, sample);
+    return UM_OK;
+}
+
+um_status um_train_source_crop(um_train_source *s, const um_sample *sample, um_image *out, bool *damaged) { return read_crop(s, &s->thread[0], sample, out, damaged); }
+
 um_status um_train_source_validate(void *user, int64_t number, int thread, uint8_t *image, float *target, uint8_t *weight)
 {
     um_train_source *s = user;
     thread_state *t = &s->thread[thread];
     const um_sample *sample = &s->d->val[number];
     um_image crop, out = view(s, image);
+    bool damaged;
     *target = sample->fake;
-    um_status st = read_image(s, t, &s->d->store.entry[sample->entry].image, 3, &crop);
-    if (is_damage(st)) {
-        name_damage(s, sample);
+    um_status st = read_crop(s, t, sample, &crop, &damaged);
+    if (damaged) {
         memset(image, 0, (size_t)out.height_px * out.stride);
         *weight = 0;
         return UM_OK;

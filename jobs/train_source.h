@@ -25,5 +25,7 @@ const char *um_train_source_words(const um_train_source *s);
 /* um_loader_make; user: the source. */
 um_status um_train_source_train(void *user, int64_t number, int thread, uint8_t *image, float *target, uint8_t *weight);
 um_status um_train_source_validate(void *user, int64_t number, int thread, uint8_t *image, float *target, uint8_t *weight);
+/* The crop of a sample of either list as the store has it; um_image_free. *damaged: it has none, and that was named in the log. The caller's thread is thread 0. */
+um_status um_train_source_crop(um_train_source *s, const um_sample *sample, um_image *out, bool *damaged);
 /* A contact sheet of the first pictures of the epoch at hand, plain and as its next epochs show them, for people; RGB, um_image_free. */
 um_status um_train_source_preview(um_train_source *s, um_image *out);
