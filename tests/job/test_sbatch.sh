@@ -1,5 +1,5 @@
 #!/bin/bash
-# slurm/preprocess.sbatch, score.sbatch and train.sbatch without Slurm: a stand-in for unmask and for scontrol. The exit code is passed on, a signal reaches the program,
+# The sbatch files of slurm/ without Slurm: a stand-in for unmask and for scontrol. The exit code is passed on, a signal reaches the program,
 # 75 puts the job back in the queue, but only so often.
 set -euo pipefail
 cd "${UNMASK_SOURCE:?}"
@@ -37,13 +37,20 @@ run 0 "a root" store --max-faces 1
 [ "$(cat "$dir/arguments")" = "$(printf '%s\n' preprocess "a root" --store store --max-faces 1)" ] || fail "arguments: $(cat "$dir/arguments")"
 FAKE_EXIT=0 bash slurm/score.sbatch "the scores.csv" "a folder" -m model.h5 >"$dir/out" 2>&1 || fail "score.sbatch: $(cat "$dir/out")"
 [ "$(cat "$dir/arguments")" = "$(printf '%s\n' score "a folder" -m model.h5 -o "the scores.csv")" ] || fail "arguments of score: $(cat "$dir/arguments")"
-# From here on they are the same text.
-# shellcheck disable=SC2016 # text of a script
-tail_of() { sed -n '/^program=/,$p' "slurm/$1.sbatch" | sed '/^"${launch\[@\]}"/d'; }
 FAKE_EXIT=0 bash slurm/train.sbatch "an out" --store "a store" --folds f.csv >"$dir/out" 2>&1 || fail "train.sbatch: $(cat "$dir/out")"
 [ "$(cat "$dir/arguments")" = "$(printf '%s\n' train --store "a store" --folds f.csv -o "an out")" ] || fail "arguments of train: $(cat "$dir/arguments")"
-[ "$(tail_of score)" = "$(tail_of train)" ] || fail "score.sbatch and train.sbatch launch, signal or requeue in different ways"
-[ "$(tail_of preprocess)" = "$(tail_of score)" ] || fail "preprocess.sbatch and score.sbatch launch, signal or requeue in different ways"
+FAKE_EXIT=0 bash slurm/evaluate.sbatch "$dir/an eval" --store s --folds f.csv -m m >"$dir/out" 2>&1 || fail "evaluate.sbatch: $(cat "$dir/out")"
+[ "$(cat "$dir/arguments")" = "$(printf '%s\n' evaluate --store s --folds f.csv -m m --json "$dir/an eval/evaluate.json" --svg "$dir/an eval")" ] ||
+    fail "arguments of evaluate: $(cat "$dir/arguments")"
+for stage in preprocess train evaluate score; do
+    bash "slurm/$stage.sbatch" --help | grep -q 'UNMASK_LAUNCH' || fail "$stage.sbatch --help does not tell of the settings"
+    rm -f "$dir/started"
+    bash "slurm/$stage.sbatch" --dry-run a b c d >"$dir/out" || fail "$stage.sbatch --dry-run fails"
+    grep -q "^env .*/unmask $stage " "$dir/out" || fail "$stage.sbatch --dry-run prints $(cat "$dir/out")"
+    [ ! -e "$dir/started" ] || fail "$stage.sbatch --dry-run starts the program"
+done
+cp slurm/preprocess.sbatch "$dir/slurm_script"
+FAKE_EXIT=0 SLURM_SUBMIT_DIR=$PWD bash "$dir/slurm_script" root store >"$dir/out" 2>&1 || fail "Slurm's copy does not find common.sh: $(cat "$dir/out")"
 run 65 root store
 [ "$status" = 65 ] || fail "exit code $status instead of 65"
 run 0 root

@@ -18,6 +18,7 @@ unshare --uts --mount --propagation private true 2>/dev/null || skip "no namespa
 slurm=$work/slurm
 # Before anything that asks Slurm: never a cluster that this machine may belong to.
 unset "${!SLURM_@}" "${!SBATCH_@}" UNMASK_LAUNCH
+export UNMASK_SLURM=$UNMASK_SOURCE/slurm
 export SLURM_CONF=$slurm/slurm.conf
 stop() {
     local file pid
