@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+char *um_csv_begin(char *text) { return strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text; }
+
 int um_csv_cut(char **at, char *field[UM_CSV_MAX_FIELDS])
 {
     char *p = *at;

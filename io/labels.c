@@ -94,7 +94,7 @@ done:
 static um_status add_lines(um_labels *l, char *text)
 {
     static const char *const names[] = {"path", "filename", "name", "video"};
-    char *field[UM_CSV_MAX_FIELDS], *at = text;
+    char *field[UM_CSV_MAX_FIELDS], *at = um_csv_begin(text);
     int n = um_csv_cut(&at, field), name = -1, label = um_csv_column(field, n, "label"), original = um_csv_column(field, n, "original");
     for (size_t i = 0; i < sizeof names / sizeof names[0] && name < 0; i++) name = um_csv_column(field, n, names[i]);
     if (name < 0 || label < 0) return UM_FAIL(UM_DATA, "line 1: columns are wanted that are called path (or filename, name, video) and label");

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const size_t most_bytes = (size_t)4 << 30;
 
@@ -20,14 +21,14 @@ static bool read_score(const char *text, double *out)
 {
     char *end;
     *out = NAN;
-    if (*text == 0 || strcmp(text, "nan") == 0) return true;
+    if (*text == 0 || strcasecmp(text, "nan") == 0) return true;
     *out = strtod(text, &end);
     return *end == 0 && *out >= 0 && *out <= 1;
 }
 
 static um_status read_lines(um_scores *s)
 {
-    char *field[UM_CSV_MAX_FIELDS], *at = s->text;
+    char *field[UM_CSV_MAX_FIELDS], *at = um_csv_begin(s->text);
     int64_t lines = 1;
     for (const char *p = s->text; *p != 0; p++) lines += *p == '\n';
     if (lines > INT32_MAX) return UM_FAIL(UM_TOO_LARGE, "more than %d lines", INT32_MAX);
@@ -49,6 +50,37 @@ static um_status read_lines(um_scores *s)
     return UM_OK;
 }
 
+static int by_path(const void *a, const void *b)
+{
+    const um_scores_row *x = *(um_scores_row *const *)a, *y = *(um_scores_row *const *)b;
+    int order = strcmp(x->path, y->path);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* A video must not count twice: of equal rows the first stays. */
+static um_status drop_repeated(um_scores *s)
+{
+    um_scores_row **order = malloc(((size_t)s->n + 1) * sizeof(um_scores_row *)), *first = NULL;
+    um_status st = order == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %d scores", s->n) : UM_OK;
+    int kept = 0;
+    for (int i = 0; i < s->n && st == UM_OK; i++) order[i] = &s->row[i];
+    if (st == UM_OK && s->n > 0) qsort(order, (size_t)s->n, sizeof(um_scores_row *), by_path);
+    for (int i = 0; i < s->n && st == UM_OK; i++) {
+        bool again = first != NULL && strcmp(first->path, order[i]->path) == 0;
+        if (again && !(first->score == order[i]->score || (isnan(first->score) && isnan(order[i]->score)))) st = UM_FAIL(UM_DATA, "%s has two rows with different scores", um_quote(first->path));
+        if (again) order[i]->repeated = true;
+        else first = order[i];
+    }
+    for (int i = 0; i < s->n && st == UM_OK; i++)
+        if (!s->row[i].repeated) s->row[kept++] = s->row[i];
+    if (st == UM_OK) {
+        s->n_repeated = s->n - kept;
+        s->n = kept;
+    }
+    free(order);
+    return st;
+}
+
 um_status um_scores_read(um_vfs *vfs, const char *path, um_scores *out)
 {
     void *text = NULL;
@@ -57,6 +89,7 @@ um_status um_scores_read(um_vfs *vfs, const char *path, um_scores *out)
     um_status st = um_vfs_read_whole(vfs, path, most_bytes, &text, &n);
     out->text = text;
     if (st == UM_OK) st = read_lines(out);
+    if (st == UM_OK) st = drop_repeated(out);
     if (st == UM_OK) return UM_OK;
     um_scores_release(out);
     return um_err_note(st, "cannot use the scores %s", um_quote(path));

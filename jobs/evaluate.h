@@ -32,7 +32,7 @@ typedef struct um_evaluation {
     int main;                 /* the one that is reported in full: ensemble, only model, or what else there is */
     /* Counts of what is not in the above, or not as one might think. */
     int64_t damaged;          /* crops that could not be read */
-    int64_t unlabelled, several, unscored, filled, failed; /* rows without label; with several that differ; labels without row; rows without score that got one by --missing; rows whose status is not OK */
+    int64_t unlabelled, several, unscored, repeated, filled, failed; /* rows without label; with several that differ; labels without row; rows that stand there twice; rows without score that got one by --missing; rows whose status is not OK */
 } um_evaluation;
 
 /* Crops of a store through models, and the baseline. Collective over ctx->world; what is found is on rank 0. Errors, the same on all ranks: UM_MISSING, UM_DATA, UM_IO, UM_STOPPED, UM_NO_MEMORY. */

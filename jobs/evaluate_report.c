@@ -44,7 +44,7 @@ static um_status measure_all(um_evaluation *e)
         um_evaluated *by = &e->by[i];
         by->of_videos = um_metrics_of(s, collect(by->video, e->fake, e->group, NULL, e->n_videos, s), NULL);
         if (by->frame != NULL) by->of_frames = um_metrics_of(s, collect(by->frame, e->fake, e->group, e->video_of_frame, e->n_frames, s), NULL);
-        if (i < e->n_models && (e->best < 0 || by->of_videos.weighted < e->by[e->best].of_videos.weighted)) e->best = i;
+        if (i < e->n_models && !isnan(by->of_videos.weighted) && (e->best < 0 || by->of_videos.weighted < e->by[e->best].of_videos.weighted)) e->best = i;
     }
     free(s);
     e->main = e->n_models == 1 ? 0 : e->n_by - 1; /* the ensemble is last */
@@ -131,6 +131,7 @@ static um_status print_counts(const report *r)
     if (e->unlabelled > 0) UM_PASS(um_job_print("left out: %" PRId64 " rows without a label\n", e->unlabelled));
     if (e->several > 0) UM_PASS(um_job_print("left out: %" PRId64 " rows whose name has several labels that differ\n", e->several));
     if (e->unscored > 0) UM_PASS(um_job_print("left out: %" PRId64 " labels without a row\n", e->unscored));
+    if (e->repeated > 0) UM_PASS(um_job_print("left out: %" PRId64 " rows that stand there twice\n", e->repeated));
     if (e->filled > 0)
         UM_PASS(um_job_print("%s: %" PRId64 " rows without a score (--missing %s)\n", strcmp(r->o->missing, "skip") == 0 ? "left out" : "counted as 0.5", e->filled, r->o->missing));
     if (e->failed > 0) UM_PASS(um_job_print("%" PRId64 " rows have a status other than OK\n", e->failed));
@@ -199,9 +200,9 @@ static um_status add_reliability(um_buf *b, const char *key, const um_scored *s,
 static um_status make_json(const report *r, um_buf *b)
 {
     const um_evaluation *e = r->e;
-    UM_PASS(um_buf_printf(b, "{\"format\": \"unmask-evaluation 1\", \"videos\": %" PRId64 ", \"crops\": %" PRId64 ", \"damaged_crops\": %" PRId64 ", \"unlabelled\": %" PRId64 ", \"ambiguous\": %" PRId64 ", \"unscored\": %" PRId64
+    UM_PASS(um_buf_printf(b, "{\"format\": \"unmask-evaluation 1\", \"videos\": %" PRId64 ", \"crops\": %" PRId64 ", \"damaged_crops\": %" PRId64 ", \"unlabelled\": %" PRId64 ", \"ambiguous\": %" PRId64 ", \"repeated\": %" PRId64 ", \"unscored\": %" PRId64
                              ", \"without_score\": %" PRId64 ", \"failed\": %" PRId64 ",\n \"judges\": [",
-                          e->n_videos, e->n_frames, e->damaged, e->unlabelled, e->several, e->unscored, e->filled, e->failed));
+                          e->n_videos, e->n_frames, e->damaged, e->unlabelled, e->several, e->repeated, e->unscored, e->filled, e->failed));
     for (int i = 0; i < e->n_by; i++) {
         const um_evaluated *by = &e->by[i];
         UM_PASS(um_buf_printf(b, "%s\n  {\"name\": ", i > 0 ? "," : ""));

@@ -91,6 +91,7 @@ um_status um_evaluate_scores(um_job_context *ctx, const um_evaluate_options *o, 
     for (int i = 0; i < o->labels.n; i++) UM_GOTO_PASS(st, um_labels_add(&l, ctx->vfs, o->labels.text[i]));
     UM_GOTO_PASS(st, um_labels_seal(&l));
     UM_GOTO_PASS(st, um_scores_read(ctx->vfs, o->scores, &s));
+    e->repeated = s.n_repeated;
     n = (size_t)s.n + 1;
     e->path = calloc(n, sizeof *e->path);
     e->fake = calloc(n, sizeof *e->fake);

@@ -326,7 +326,9 @@ um_status um_evaluate_store(um_job_context *ctx, const um_evaluate_options *o, u
     um_status st;
     *e = (um_evaluation){.best = -1};
     UM_GOTO_PASS(st, um_agree(r.w, tell_training(&r), "preparing"));
-    UM_GOTO_PASS(st, um_agree(r.w, um_train_data_load(ctx->vfs, &r.train, &r.data), "loading the store"));
+    st = um_train_data_load(ctx->vfs, &r.train, &r.data);
+    if (st == UM_OK && o->baseline) st = um_train_data_check(&r.data);
+    UM_GOTO_PASS(st, um_agree(r.w, st, "loading the store"));
     r.begin = share(r.data.n_val, r.w->rank, r.w->size);
     r.end = share(r.data.n_val, r.w->rank + 1, r.w->size);
     r.n_threads = um_world_processors(r.w);

@@ -83,7 +83,9 @@ static um_status run(um_job_context *ctx, void *values)
     um_status st;
     um_stop_install();
     UM_GOTO_PASS(st, um_agree(w, check(o, &plan), "preparing"));
-    UM_GOTO_PASS(st, um_agree(w, um_train_data_load(ctx->vfs, o, &d), "loading the store"));
+    st = um_train_data_load(ctx->vfs, o, &d);
+    if (st == UM_OK) st = um_train_data_check(&d);
+    UM_GOTO_PASS(st, um_agree(w, st, "loading the store"));
     if (w->rank == 0) {
         say_data(&d);
         if (o->preview != NULL) st = preview(ctx, o, &plan, &d);

@@ -180,13 +180,10 @@ static um_status make_lists(sides *s)
     return make_dense(d->val, d->n_val, c->manifest.n_videos);
 }
 
-static um_status check(const sides *s)
+um_status um_train_data_check(const um_train_data *d)
 {
-    const um_train_data *d = s->d;
-    if (d->train_fakes == 0 || d->train_fakes == d->n_train)
-        return UM_FAIL(UM_DATA, "%" PRId64 " real and %" PRId64 " fake crops are left to train on: both are needed", d->n_train - d->train_fakes, d->train_fakes);
-    if (d->n_val == 0) return UM_FAIL(UM_DATA, "there is no crop to validate on: --fold %" PRId64 " of %d folds", s->o->fold, s->folds.n_folds);
-    return UM_OK;
+    if (d->train_fakes > 0 && d->train_fakes < d->n_train) return UM_OK;
+    return UM_FAIL(UM_DATA, "%" PRId64 " real and %" PRId64 " fake crops are left to train on: both are needed", d->n_train - d->train_fakes, d->train_fakes);
 }
 
 um_status um_train_data_load(um_vfs *vfs, const um_train_options *o, um_train_data *d)
@@ -206,7 +203,7 @@ um_status um_train_data_load(um_vfs *vfs, const um_train_options *o, um_train_da
     UM_GOTO_PASS(st, read_list(vfs, &s));
     UM_GOTO_PASS(st, choose_videos(&s));
     UM_GOTO_PASS(st, make_lists(&s));
-    st = check(&s);
+    if (d->n_val == 0) st = UM_FAIL(UM_DATA, "there is no crop to validate on: --fold %" PRId64 " of %d folds", o->fold, s.folds.n_folds);
 done:
     free(s.listed);
     free(s.group);

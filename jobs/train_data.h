@@ -19,8 +19,10 @@ typedef struct um_train_data {
     bool loaded;            /* private */
 } um_train_data;
 
-/* Errors: UM_MISSING, UM_DATA (folds of another store, an empty side, names of --val-list that are not there), UM_IO, UM_NO_MEMORY. Local. */
+/* Errors: UM_MISSING, UM_DATA (folds of another store, no crop to validate on, names of --val-list that are not there), UM_IO, UM_NO_MEMORY. Local. */
 um_status um_train_data_load(um_vfs *vfs, const um_train_options *o, um_train_data *out);
+/* Is there what training needs, reals and fakes? UM_DATA: no. Who only validates can do without. */
+um_status um_train_data_check(const um_train_data *d);
 void um_train_data_release(um_train_data *d);
 /* "part/video.mp4, frame 30, face 0": borrowed until the next call of this thread. */
 const char *um_train_data_name(const um_train_data *d, const um_sample *s);

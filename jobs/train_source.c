@@ -90,8 +90,10 @@ um_status um_train_source_open(const um_train_data *d, const um_train_options *o
     s->augment.padding_part = o->padding_part;
     if (o->mixup > 0) s->augment.p_mixup = o->mixup;
     UM_GOTO_PASS(st, um_augment_config_check(&s->augment));
-    UM_GOTO_PASS(st, um_sampler_new(d->train, d->n_train, &config, &s->sampler));
-    describe(s);
+    if (d->train_fakes > 0 && d->train_fakes < d->n_train) { /* else there is nothing to draw, only to validate */
+        UM_GOTO_PASS(st, um_sampler_new(d->train, d->n_train, &config, &s->sampler));
+        describe(s);
+    }
     UM_GOTO_PASS(st, open_threads(s));
     *out = s;
 done:

@@ -15,7 +15,7 @@ enum { UM_TRAIN_MAX_REPLACED = 16 };
 enum { UM_PICTURE_COUNTS = 1, UM_PICTURE_REPLACED = 2 }; /* bits of a weight */
 
 typedef struct um_train_source um_train_source;
-/* batch: pictures of a micro-batch of all ranks. Errors: UM_CONFIG (an odd batch with pairs; augmentation that makes no sense), UM_DATA (no pair), UM_NO_MEMORY. */
+/* batch: pictures of a micro-batch of all ranks. Where um_train_data_check fails the source validates only: no um_train_source_epoch. Errors: UM_CONFIG (an odd batch with pairs; augmentation that makes no sense), UM_DATA (no pair), UM_NO_MEMORY. */
 um_status um_train_source_open(const um_train_data *d, const um_train_options *o, uint64_t seed, int64_t batch, int n_threads, um_train_source **out);
 void um_train_source_close(um_train_source *s);
 /* Makes the order of an epoch; no loader may be at work. *n: pictures of the epoch. */

@@ -59,6 +59,13 @@ printf 'o0_000\nf0_000_1.mp4\n' >list
 rc 0 "$UNMASK" "${store[@]}" -m models/seed7.h5 --val-list list --csv -
 [ "$(grep -c 0_000 out)" = 2 ] || fail "--val-list: $(cat out)"
 
+# All videos may be looked at: who only evaluates needs nothing to train on. The baseline does.
+cut -d, -f1 folds.csv | tail -n +2 | sort -u | sed 's/$/.mp4/' >everyone
+rc 0 "$UNMASK" "${store[@]}" -m models/seed7.h5 --val-list everyone
+grep -q "^$(wc -l <everyone) videos: " out || fail "not all videos are looked at: $(head -1 out)"
+rc 65 "$UNMASK" "${store[@]}" -m models/seed7.h5 --val-list everyone --baseline
+grep -q "0 real and 0 fake crops are left to train on" err || fail "the baseline does not say what it lacks: $(cat err)"
+
 # Scores beside labels: what is left out is told.
 cat >scores.csv <<'END'
 path,verdict,score,status
@@ -82,6 +89,11 @@ rc 0 "$UNMASK" evaluate --scores submission.csv --labels lab/part_0
 printf 'filename,label\nb.mp4,0.6\n' >submission.csv
 rc 0 "$UNMASK" evaluate --scores submission.csv --labels lab/part_0
 for w in "all videos are reals" "n/a"; do grep -q "$w" out || fail "one class is not told: $(cat out)"; done
+
+# What other programs write: a byte order mark, CR LF, NaN. A row that stands there twice counts once.
+printf '\xef\xbb\xbfpath,score\r\na.mp4,0.9\r\nb.mp4,NaN\r\na.mp4,0.9\r\nb.mp4,\r\n' >other.csv
+rc 0 "$UNMASK" evaluate --scores other.csv --labels lab/part_0
+for w in "2 videos: 1 fakes, 1 reals" "left out: 2 rows that stand there twice" "counted as 0.5: 1 rows"; do grep -qF "$w" out || fail "not told: $w: $(cat out)"; done
 
 # A calibration is fitted here and applied there.
 python3 - <<'PY'
@@ -122,6 +134,8 @@ no 74 "none.csv" --scores none.csv --labels lab/part_0
 no 65 "not one of the 5 videos" --scores scores.csv --labels callab.csv
 printf 'path,score\na.mp4,1.5\n' >bad.csv
 no 65 "line 2: '1.5' is not a number from 0 to 1" --scores bad.csv --labels lab/part_0
+printf 'path,score\na.mp4,0.1\na.mp4,0.2\n' >bad.csv
+no 65 "'a.mp4' has two rows with different scores" --scores bad.csv --labels lab/part_0
 printf 'path,label\na.mp4,maybe\n' >bad.csv
 no 65 "line 2: the label 'maybe'" --scores scores.csv --labels bad.csv
 printf 'path,label\na.mp4,1\na.mp4,0\n' >bad.csv

@@ -36,25 +36,30 @@ for part in range(3):
 open("held_back", "w").write("\n".join(names) + "\n")
 PY
 
-# auc DATA: of the videos of the last person, whom training on the other three has not seen; sets `auc`.
-auc() {
+# try DATA: sets `net` and `baseline`, the AUC on the last person of a network and of the baseline that have seen the other three.
+try() {
     rc 0 ranks 2 "$UNMASK" preprocess "$1" --store "$1.store"
     rc 0 "$UNMASK" folds --store "$1.store" -o "$1.csv" --by part --splits 4
     rc 0 "$UNMASK" train --store "$1.store" --folds "$1.csv" --config config.json --fold 3 --val-list held_back --seed 1 --threads 2 -o "$1.model"
     rc 0 ranks 2 "$UNMASK" score "$1/dfdc_train_part_3" -m "$1.model/seed1/epoch-007.h5" -o "$1.scores"
-    auc=$(python3 - "$1" <<'PY'
-import csv, json, sys
-about = json.load(open(f"{sys.argv[1]}/dfdc_train_part_3/metadata.json"))
-of = {"REAL": [], "FAKE": []}
-for row in csv.DictReader(open(f"{sys.argv[1]}.scores")):
-    of[about[row["path"].rsplit("/", 1)[1]]["label"]].append(float(row["score"]))
-assert len(of["REAL"]) == len(of["FAKE"]) == 74, {k: len(v) for k, v in of.items()}
-print(sum((f > r) + 0.5 * (f == r) for f in of["FAKE"] for r in of["REAL"]) / 74 / 74)
-PY
-    ) || fail "no AUC of $1: $(head -3 "$1.scores")"
-    echo "$1: AUC $auc"
+    rc 0 "$UNMASK" evaluate --scores "$1.scores" --labels "$1/dfdc_train_part_3" --json "$1.net.json"
+    rc 0 ranks 2 "$UNMASK" evaluate --store "$1.store" --folds "$1.csv" --fold 3 --baseline --json "$1.baseline.json"
+    net=$(auc "$1.net.json")
+    baseline=$(auc "$1.baseline.json")
+    echo "$1: AUC $net, of the baseline $baseline"
 }
-auc right
-python3 -c "exit(not $auc >= 0.7)" || fail "with right labels it learned nothing ($auc), so that the other run says nothing"
-auc shuffled
-python3 -c "exit(not 0.35 <= $auc <= 0.65)" || fail "with labels that say nothing the AUC on an unseen person is $auc"
+auc() {
+    python3 -c '
+import json, sys
+m = json.load(open(sys.argv[1]))["judges"][0]["of_videos"]
+assert m["fakes"] == m["reals"] == 74, m
+print(m["auc"])' "$1" || fail "no AUC: $(cat "$1")"
+}
+within() { python3 -c 'import sys; a, low, high = map(float, sys.argv[1:]); sys.exit(not low <= a <= high)' "$@"; }
+
+try right
+within "$net" 0.7 1 || fail "with right labels the network learned nothing ($net), so that the other run says nothing"
+within "$baseline" 0.7 1 || fail "with right labels the baseline learned nothing ($baseline), so that the other run says nothing"
+try shuffled
+within "$net" 0.35 0.65 || fail "with labels that say nothing the network's AUC on an unseen person is $net"
+within "$baseline" 0.35 0.65 || fail "with labels that say nothing the baseline's AUC on an unseen person is $baseline"
