@@ -96,3 +96,16 @@ done
 
 # Only the loopback interface joins the nodes.
 export OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
+
+# state JOB: what has become of it; nothing once Slurm has forgotten it.
+state() { scontrol show job "$1" 2>/dev/null | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p'; }
+
+# node2_dies JOB: in the middle of the job, which Slurm queues again; a node that still answers comes back by itself (ReturnToService=2).
+node2_dies() {
+    scontrol update nodename=node2 state=down reason=test
+    for _ in $(seq 100); do
+        [ "$(state "$1")" = RUNNING ] || break
+        sleep 0.1
+    done
+    scontrol update nodename=node2 state=resume 2>/dev/null || true
+}

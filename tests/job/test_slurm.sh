@@ -17,8 +17,6 @@ options=(--frames every:2 --scale 2 --set store.seal_s=0.1)
 rc 0 ranks 2 "$UNMASK" preprocess "$data" --store "$work/want" "${options[@]}"
 want=$("$UNMASK" inspect --digest "$work/want")
 
-state() { scontrol show job "$1" 2>/dev/null | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p'; }
-
 # submit NAME [sbatch option]...: the job's number in $job
 submit() {
     local name=$1
@@ -61,6 +59,7 @@ restarted() {
 submit plain
 complete plain
 grep -q ', start 1, on node\[1-2\]: mpirun' "$work/plain.log" || fail "plain: not on both nodes: $(head -n 1 "$work/plain.log")"
+grep -q ': mpirun .*--bind-to numa ' "$work/plain.log" || fail "plain: ranks are not bound, though the job owns its nodes: $(head -n 1 "$work/plain.log")"
 grep -q ' on 4 ranks' "$work/plain.log" || fail "plain: not on 4 ranks: $(cat "$work/plain.log")"
 
 launchers=(mpirun)
@@ -94,13 +93,7 @@ grep -q '(the others are done)' "$work/again.log" || fail "again: the second job
 
 submit dead
 sealed dead
-scontrol update nodename=node2 state=down reason=test
-for _ in $(seq 100); do
-    [ "$(state "$job")" != RUNNING ] || { sleep 0.1; continue; }
-    break
-done
-# A node that still answers comes back by itself (ReturnToService=2).
-scontrol update nodename=node2 state=resume 2>/dev/null || true
+node2_dies "$job"
 complete dead
 restarted dead
 echo "two nodes, USR1 under ${launchers[*]}, a job submitted again, a node that died: all end with digest $want"
