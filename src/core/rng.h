@@ -13,6 +13,7 @@
 enum { UM_RNG_TEST = 0, UM_RNG_SYNTH = 1, UM_RNG_FOLDS = 2, UM_RNG_QUEUE = 3, UM_RNG_CRASH = 4, UM_RNG_INIT = 5, UM_RNG_DROPOUT = 6 };
 enum { UM_RNG_GEOMETRY = 7, UM_RNG_SAMPLER = 8, UM_RNG_APPEARANCE = 9 }; /* src/train: augmentation and the order of an epoch */
 enum { UM_RNG_VALIDATION = 10 }; /* which videos validate */
+enum { UM_RNG_PLAN = 11 };       /* what a plan looks at, and how its units differ */
 
 typedef struct um_rng {
     uint32_t key[2];
