@@ -2,6 +2,7 @@
 #include "jobs/plan.h"
 #include "jobs/preprocess_options.h"
 #include "jobs/score_options.h"
+#include "jobs/train_options.h"
 #include "jobs/stop.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
@@ -356,6 +357,14 @@ static um_status run_score(um_job_context *ctx, void *values)
     return run_queue(&p, "output", o->output != NULL ? o->output : "scores.csv", true);
 }
 
+static const um_opt *train_table(void)
+{
+    static um_opt table[MAX_ROWS];
+    return join(&um_job_train, table, MAX_ROWS);
+}
+
+static um_status run_train(um_job_context *ctx, void *values) { return um_job_plan_train_run(ctx, values, own(values, sizeof(um_train_options))); }
+
 enum { SIZE_OF_PLAN = sizeof(um_job_plan_options) + 16 };
 
 const um_job um_job_plan_preprocess = {
@@ -382,4 +391,19 @@ const um_job um_job_plan_score = {
     .max_operands = -1,
     .flags = UM_JOB_MPI | UM_JOB_DECODES | UM_JOB_PROBES,
     .run = run_score,
+};
+
+const um_job um_job_plan_train = {
+    .name = "plan train",
+    .usage = "plan train --store DIR --folds folds.csv --config FILE.json [options of train] [--nodes N --ranks-per-node R] [options]",
+    .summary = "say what training will take, before it is run (MPI)",
+    .details = "Takes the arguments of unmask train. Loads the store and the folds, makes some real steps and forward passes of one member with as many ranks as it is started with, and prints: crops, steps, memory of a rank, what the\n"
+               "ranks tell each other in a step (counted from the network), expected wall time and node-hours, what all that rests on, and the line for sbatch. Nothing of training's results is written.\n",
+    .make_options = train_table,
+    .options_size = sizeof(um_train_options) + SIZE_OF_PLAN,
+    .min_operands = 0,
+    .max_operands = 0,
+    .flags = UM_JOB_MPI,
+    .complete = um_train_complete,
+    .run = run_train,
 };

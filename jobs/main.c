@@ -14,7 +14,7 @@ static const um_job *const jobs[] = {&um_job_doctor,  &um_job_import,     &um_jo
                                      &um_job_detect,  &um_job_preprocess, &um_job_folds,
                                      &um_job_inspect, &um_job_export,     &um_job_score,
                                      &um_job_train,
-                                     &um_job_plan_preprocess, &um_job_plan_score,
+                                     &um_job_plan_preprocess, &um_job_plan_train, &um_job_plan_score,
                                      NULL};
 
 static void help_all(void)

@@ -130,4 +130,8 @@ um_status um_job_plan_report(um_job_plan *p, const char *command);
 /* Writes json to --json, or text to the standard output. */
 um_status um_job_plan_write(um_job_plan *p, json_t *json, const um_buf *text);
 
+/* ---- plan_train.c ---- */
+struct um_train_options;
+um_status um_job_plan_train_run(um_job_context *ctx, const struct um_train_options *o, const um_job_plan_options *own);
+
 extern const um_job_plan_stage um_job_plan_stage_preprocess, um_job_plan_stage_score;
