@@ -58,6 +58,7 @@ grep -q "0 videos in 0 units (9 of 9" out || fail "what is scored is planned aga
 "$UNMASK" folds --store store -o folds.csv --splits 4 >/dev/null 2>&1
 printf '{"network": "DeepFakeClassifier", "encoder": "w0.2d0.2", "size": 32, "fp16": false, "optimizer": {"batch_size": 2, "schedule": {"epochs": 3}}}' >tiny.json
 data=(plan train --store store --folds folds.csv --fold 3 --config tiny.json)
+rm out err
 ls >before
 rc 0 ranks 2 "$UNMASK" "${data[@]}" --sample 2 --seeds 1,2 --nodes 2 --ranks-per-node 2 --json -
 python3 - out <<'PY' || fail "the plan of train: $(cat out)"
