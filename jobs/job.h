@@ -12,7 +12,8 @@
 #include "mpi/world.h"
 #include "src/core/opt.h"
 
-enum { UM_JOB_MPI = 1, UM_JOB_DECODES = 2 };
+enum { UM_JOB_MPI = 1, UM_JOB_DECODES = 2, UM_JOB_PROBES = 4 };
+enum { UM_JOB_MAX_PROBERS = 16 };
 
 /* Limits of the decoder's child processes. The options struct of a job with UM_JOB_DECODES begins with this, its table with
  * UM_DECODER_ROWS. */
@@ -50,14 +51,17 @@ typedef struct um_job_context {
     const char *program; /* argv[0] */
     um_texts operands;   /* what was not an option */
     um_opt_common common;
+    const um_opt *table; /* the options of the job that runs */
     um_vfs *vfs;
     um_world world;      /* size 1 without UM_JOB_MPI */
     um_decoder *decoder; /* NULL without UM_JOB_DECODES */
+    um_decoder *prober[UM_JOB_MAX_PROBERS]; /* UM_JOB_PROBES, on rank 0: a decoder for each thread that reads headers */
+    int n_probers;
     um_names settings;   /* what um_job.complete read: values of options may point into it; main releases it */
 } um_job_context;
 
 typedef struct um_job {
-    const char *name;
+    const char *name;    /* one word, or two: "plan score" */
     const char *usage;   /* one line after "unmask ": "detect PATH... [options] -o faces.jsonl" */
     const char *summary; /* one line for the list of jobs */
     const char *details; /* paragraphs for --help, may be NULL */
@@ -72,7 +76,7 @@ typedef struct um_job {
 } um_job;
 
 extern const um_job um_job_detect, um_job_doctor, um_job_evaluate, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess,
-    um_job_score, um_job_synth, um_job_train;
+    um_job_score, um_job_synth, um_job_train, um_job_plan_preprocess, um_job_plan_score, um_job_plan_train;
 
 /* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else
  * share/unmask/name beside the program. UM_MISSING says where it was looked for and what to run. Local. path is overwritten. */

@@ -2,7 +2,7 @@
 #include "io/weights.h"
 #include "jobs/console.h"
 #include "jobs/job.h"
-#include "jobs/preprocess_unit.h"
+#include "jobs/preprocess_options.h"
 #include "jobs/stop.h"
 #include "mpi/queue.h"
 #include "src/core/clock.h"
@@ -15,17 +15,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-typedef struct preprocess_options {
-    um_decoder_options decoder;
-    const char *store, *detector, *crop_format;
-    um_frames frames;
-    int64_t max_faces, limit, jpeg_quality, seal_mb, unit_mb, poison_after;
-    double thresholds[3], scale, max_bad, seal_s;
-    unsigned stages;
-    bool fresh, ignore_space;
-} preprocess_options;
-
-#define FIELD(name) offsetof(preprocess_options, name)
+#define FIELD(name) offsetof(um_preprocess_options, name)
 
 static const um_opt options[] = {
     {"store", 0, UM_OPT_TEXT, FIELD(store), NULL, "DIR", .flags = UM_OPT_REQUIRED, .help = "the store to make or to continue"},
@@ -66,7 +56,7 @@ static const um_opt options[] = {
 
 typedef struct preprocess_run {
     um_job_context *ctx;
-    const preprocess_options *o;
+    const um_preprocess_options *o;
     um_manifest manifest;
     um_store_state *state;
     um_store *store;
@@ -122,23 +112,24 @@ static um_status frozen_config(const preprocess_run *r, um_buf *out)
 
 /* ---- the beginning: what there is to do ---- */
 
-/* Rough: 30 frames of a ten-second clip, one face each, of 400x400 px, a mask for fakes. */
+int64_t um_preprocess_guess_bytes(const um_preprocess_options *o, int64_t n_videos, int64_t n_masked, int64_t n_cropped)
+{
+    static const int64_t CLIP_FRAMES = 300, CROP_BYTES[] = {200 << 10, 40 << 10, 480 << 10}, MASK_BYTES = 50 << 10, ROW_BYTES = 512;
+    int64_t crop = CROP_BYTES[strcmp(o->crop_format, "png") == 0 ? 0 : strcmp(o->crop_format, "jpeg") == 0 ? 1 : 2];
+    return um_frames_count(&o->frames, CLIP_FRAMES) * (n_cropped * crop + n_masked * MASK_BYTES + n_videos * ROW_BYTES);
+}
+
 static int64_t estimate_bytes(const preprocess_run *r)
 {
-    const preprocess_options *o = r->o;
-    static const int64_t CLIP_FRAMES = 300, CROP_BYTES[] = {200 << 10, 40 << 10, 480 << 10}, MASK_BYTES = 50 << 10, ROW_BYTES = 512;
-    int64_t crop = CROP_BYTES[strcmp(o->crop_format, "png") == 0    ? 0
-                              : strcmp(o->crop_format, "jpeg") == 0 ? 1
-                                                                    : 2],
-            bytes = 0, frames = um_frames_count(&o->frames, CLIP_FRAMES);
+    int64_t videos = 0, masked = 0, cropped = 0;
     for (int64_t i = 0; i < r->n_todo; i++) {
         int64_t n = r->manifest.unit[r->todo[i]].n;
         unsigned need = needed(r, r->todo[i]);
-        if ((need & (1u << UM_STAGE_CROPS)) != 0) bytes += n * frames * crop;
-        if ((need & (1u << UM_STAGE_MASKS)) != 0) bytes += (n - 1) * frames * MASK_BYTES;
-        bytes += n * frames * ROW_BYTES;
+        if ((need & (1u << UM_STAGE_CROPS)) != 0) cropped += n;
+        if ((need & (1u << UM_STAGE_MASKS)) != 0) masked += n - 1;
+        videos += n;
     }
-    return bytes;
+    return um_preprocess_guess_bytes(r->o, videos, masked, cropped);
 }
 
 static um_status check_space(const preprocess_run *r)
@@ -183,7 +174,7 @@ static um_status load_states(preprocess_run *r)
 /* Rank 0: the manifest, the store, what is left to do. */
 static um_status prepare(preprocess_run *r, um_buf *config, um_buf *manifest_text)
 {
-    const preprocess_options *o = r->o;
+    const um_preprocess_options *o = r->o;
     UM_PASS(um_manifest_scan(r->ctx->operands.text[0], o->limit, &r->manifest));
     UM_PASS(um_store_open(r->ctx->vfs, o->store, (char *)config->data, o->fresh, &r->store));
     r->state = calloc((size_t)r->manifest.n_units + 1, sizeof *r->state);
@@ -308,11 +299,8 @@ static void between(void *user)
     um_progress_show(&r->progress, words, work, r->work_todo, false);
 }
 
-static um_status open_workers(preprocess_run *r)
+um_status um_preprocess_open(um_job_context *ctx, const um_preprocess_options *o, const um_mtcnn_weights *weights, um_store *store, um_preprocess *p)
 {
-    const preprocess_options *o = r->o;
-    um_preprocess *p = &r->p;
-    p->manifest = &r->manifest;
     p->frames = o->frames;
     p->thresholds = (um_thresholds){o->thresholds[0], o->thresholds[1], o->thresholds[2]};
     p->max_faces = (int)o->max_faces;
@@ -321,17 +309,26 @@ static um_status open_workers(preprocess_run *r)
                                                       : UM_CODEC_RAW;
     p->jpeg_quality = (int)o->jpeg_quality;
     p->unit_bytes = o->unit_mb << 20;
-    p->decoder = r->ctx->decoder;
-    p->between = between;
-    p->user = r;
+    p->decoder = ctx->decoder;
     p->stop = um_stop_flag();
-    UM_PASS(um_detector_new(&r->weights, o->scale, &p->frame_detector));
-    UM_PASS(um_detector_new(&r->weights, 1, &p->crop_detector));
+    UM_PASS(um_detector_new(weights, o->scale, &p->frame_detector));
+    UM_PASS(um_detector_new(weights, 1, &p->crop_detector));
     p->codec = um_codec_new();
     p->ssim = um_ssim_new();
     if (p->codec == NULL || p->ssim == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for codecs");
     um_store_limits limits = {.seal_bytes = o->seal_mb << 20, .seal_s = o->seal_s};
-    return um_store_writer_open(r->store, r->ctx->world.rank, &limits, &p->writer);
+    return um_store_writer_open(store, ctx->world.rank, &limits, &p->writer);
+}
+
+void um_preprocess_close(um_preprocess *p)
+{
+    if (p->writer != NULL) (void)um_store_writer_close(p->writer, NULL);
+    um_preprocess_release(p);
+    um_detector_free(p->frame_detector);
+    um_detector_free(p->crop_detector);
+    um_codec_free(p->codec);
+    um_ssim_free(p->ssim);
+    *p = (um_preprocess){0};
 }
 
 /* This rank's units. The status is this rank's own. */
@@ -466,7 +463,10 @@ static um_status run(um_job_context *ctx, void *values)
         st = check_space(&r);
     }
     if (st == UM_OK) st = load_stored(&r);
-    if (st == UM_OK) st = open_workers(&r);
+    r.p.manifest = &r.manifest;
+    r.p.between = between;
+    r.p.user = &r;
+    if (st == UM_OK) st = um_preprocess_open(ctx, r.o, &r.weights, r.store, &r.p);
     if (st == UM_OK && w->rank == 0)
         for (int64_t i = 0; i < r.manifest.n_units && st == UM_OK; i++)
             if (needed(&r, i) != 0 && poisoned(&r, i)) st = write_poison(&r, r.p.writer, i);
@@ -502,12 +502,7 @@ static um_status run(um_job_context *ctx, void *values)
             st = UM_OK;
     }
 done:
-    if (r.p.writer != NULL) (void)um_store_writer_close(r.p.writer, NULL);
-    um_preprocess_release(&r.p);
-    um_detector_free(r.p.frame_detector);
-    um_detector_free(r.p.crop_detector);
-    um_codec_free(r.p.codec);
-    um_ssim_free(r.p.ssim);
+    um_preprocess_close(&r.p);
     if (r.have_stored) um_store_content_release(&r.stored);
     um_store_close(r.store);
     um_manifest_release(&r.manifest);
@@ -538,7 +533,7 @@ const um_job um_job_preprocess = {
                "configuration is refused, naming the key; --fresh starts over.\n"
                "unmask inspect DIR shows what a store holds; h5py reads DIR/index.h5 (docs/format.md).\n",
     .options = options,
-    .options_size = sizeof(preprocess_options),
+    .options_size = sizeof(um_preprocess_options),
     .min_operands = 1,
     .max_operands = 1,
     .flags = UM_JOB_MPI | UM_JOB_DECODES,

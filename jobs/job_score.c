@@ -5,7 +5,7 @@
 #include "jobs/job.h"
 #include "jobs/output.h"
 #include "jobs/score_files.h"
-#include "jobs/score_setup.h"
+#include "jobs/score_options.h"
 #include "jobs/stop.h"
 #include "jobs/versions.h"
 #include "mpi/queue.h"
@@ -22,17 +22,7 @@
 
 enum { MAX_LIST_BYTES = 1 << 30 };
 
-typedef struct score_options {
-    um_decoder_options decoder;
-    um_texts models;
-    const char *detector, *output, *pool, *precision, *submission, *details, *list, *windows;
-    um_frames frames;
-    double threshold, max_bad, thresholds[3], journal_s;
-    int64_t limit, poison_after, threads, min_faces, journal_records;
-    bool fresh, update;
-} score_options;
-
-#define FIELD(name) offsetof(score_options, name)
+#define FIELD(name) offsetof(um_score_options, name)
 
 static const um_opt options[] = {
     {"model", 'm', UM_OPT_TEXTS, FIELD(models), NULL, "FILE|DIR",
@@ -69,7 +59,7 @@ static const um_opt options[] = {
 
 typedef struct score_run {
     um_job_context *ctx;
-    const score_options *o;
+    const um_score_options *o;
     um_score_setup setup;
     um_score_files files;
     um_score_manifest manifest;
@@ -84,14 +74,13 @@ typedef struct score_run {
     double start_s, no_score;
 } score_run;
 
-/* Small files take time too: what all videos have in common is worth as much as reading 4 MiB. */
-static int64_t work_of(const um_score_input *in) { return in->size_bytes + (4 << 20); }
+int64_t um_score_cost(const um_score_input *in) { return in->size_bytes + (4 << 20); }
 
 /* ---- the configuration ---- */
 
-static um_status read_windows(score_run *r)
+static um_status read_windows(const um_score_options *o, um_window_options *out)
 {
-    const char *text = r->o->windows;
+    const char *text = o->windows;
     char *end;
     double every = strtod(text, &end), length = 0;
     bool ok = end > text && *end == ',';
@@ -101,9 +90,9 @@ static um_status read_windows(score_run *r)
         ok = end > text && *end == 0;
     }
     if (!ok || !(every > 0 && every <= 1e6) || !(length > 0 && length <= every))
-        return UM_FAIL(UM_USAGE, "--windows %s: two numbers are wanted, EVERY,LENGTH, in seconds, LENGTH at most EVERY, such as 60,10", um_quote(r->o->windows));
-    if (r->o->frames.kind != UM_FRAMES_SPREAD) return UM_FAIL(UM_USAGE, "--frames: scoring spreads its frames over the video: spread:N, such as spread:32");
-    r->windows = (um_window_options){every, length, (int)r->o->frames.count};
+        return UM_FAIL(UM_USAGE, "--windows %s: two numbers are wanted, EVERY,LENGTH, in seconds, LENGTH at most EVERY, such as 60,10", um_quote(o->windows));
+    if (o->frames.kind != UM_FRAMES_SPREAD) return UM_FAIL(UM_USAGE, "--frames: scoring spreads its frames over the video: spread:N, such as spread:32");
+    *out = (um_window_options){every, length, (int)o->frames.count};
     return UM_OK;
 }
 
@@ -192,22 +181,22 @@ static um_status list_cost(const score_run *r, const um_score_results *results, 
     *cost = malloc(((size_t)r->n_todo + 1) * sizeof **cost);
     if (*cost == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %" PRId64 " inputs", r->n_todo);
     for (int64_t i = 0; i < r->n_todo; i++) /* the queue sorts by cost, largest first */
-        (*cost)[i] = results->row[r->todo[i]].attempts.starts > 0 ? 0 : work_of(&r->manifest.input[r->todo[i]]);
+        (*cost)[i] = results->row[r->todo[i]].attempts.starts > 0 ? 0 : um_score_cost(&r->manifest.input[r->todo[i]]);
     return UM_OK;
 }
 
-static um_status list_inputs(score_run *r)
+um_status um_score_list(um_job_context *ctx, const um_score_options *o, const char *config, const char *const *model, int n_models, um_score_manifest *out)
 {
-    const um_texts *paths = &r->ctx->operands;
+    const um_texts *paths = &ctx->operands;
     void *list = NULL;
     size_t n = 0;
     um_status st = UM_OK;
-    if (r->o->list != NULL) UM_TRY(um_vfs_read_whole(r->ctx->vfs, r->o->list, MAX_LIST_BYTES, &list, &n), "cannot read the list %s", um_quote(r->o->list));
-    st = um_score_manifest_list(paths->text, paths->n, list, n, r->o->limit, (char *)r->config.data, (const char *const *)r->setup.name, r->setup.scorer.n_models, &r->manifest);
+    if (o->list != NULL) UM_TRY(um_vfs_read_whole(ctx->vfs, o->list, MAX_LIST_BYTES, &list, &n), "cannot read the list %s", um_quote(o->list));
+    st = um_score_manifest_list(paths->text, paths->n, list, n, o->limit, config, model, n_models, out);
     free(list);
     UM_PASS(st);
-    if (r->manifest.n == 0) return UM_FAIL(UM_USAGE, "there is no video to score: %" PRId64 " files were found, none is a video by its content or its name", r->manifest.n_others);
-    return r->o->submission != NULL ? um_score_manifest_check_names(&r->manifest) : UM_OK;
+    if (out->n == 0) return UM_FAIL(UM_USAGE, "there is no video to score: %" PRId64 " files were found, none is a video by its content or its name", out->n_others);
+    return o->submission != NULL ? um_score_manifest_check_names(out) : UM_OK;
 }
 
 static void say_inputs(const score_run *r)
@@ -225,7 +214,7 @@ static um_status prepare(score_run *r, um_buf *text, int64_t **cost)
 {
     um_score_results results = {0};
     um_status st;
-    UM_PASS(list_inputs(r));
+    UM_PASS(um_score_list(r->ctx, r->o, (char *)r->config.data, (const char *const *)r->setup.name, r->setup.scorer.n_models, &r->manifest));
     UM_PASS(um_score_files_begin(&r->files, r->o->fresh, r->o->update, &r->manifest));
     if (r->files.journal != NULL)
         UM_PASS(um_score_results_read(r->ctx->vfs, r->files.journal, &r->manifest, r->no_score, &results));
@@ -264,7 +253,7 @@ static um_status ship(score_run *r, um_buf *text)
         r->n_poison = n[3];
         st = um_score_manifest_parse((char *)text->data, text->len, &r->manifest);
     }
-    for (int64_t i = 0; st == UM_OK && i < r->n_todo + r->n_alone; i++) r->work_todo += work_of(&r->manifest.input[r->todo[i]]);
+    for (int64_t i = 0; st == UM_OK && i < r->n_todo + r->n_alone; i++) r->work_todo += um_score_cost(&r->manifest.input[r->todo[i]]);
     return um_agree(w, st, "reading the manifest");
 }
 
@@ -301,7 +290,7 @@ static um_status score_one(score_run *r, int64_t input, bool alone)
     if (st != UM_OK) return st;
     r->videos_done++;
     r->n_bad += bad;
-    if (r->queue != NULL) um_queue_done(r->queue, work_of(in), 1, bad);
+    if (r->queue != NULL) um_queue_done(r->queue, um_score_cost(in), 1, bad);
     return *um_stop_flag() != 0 ? UM_FAIL(UM_STOPPED, "a signal asked to stop") : UM_OK;
 }
 
@@ -409,7 +398,7 @@ static um_status print_summary(const um_score_counts *c)
 /* Rank 0. Result files are made when every row is there; counts always. */
 static um_status finish(score_run *r, const char *gathered, size_t n_gathered, um_score_counts *c)
 {
-    const score_options *o = r->o;
+    const um_score_options *o = r->o;
     um_score_results results = {0};
     int64_t n_without = 0;
     um_status st;
@@ -454,33 +443,46 @@ static void report(score_run *r, const um_queue_stats *q, double work_s)
                100 * sum[0] / sum[4], 100 * sum[1] / sum[4], 100 * sum[2] / sum[4], 100 * sum[3] / sum[4], taken, 1e3 * worst);
 }
 
-static um_status set_up(score_run *r)
+um_status um_score_check(const um_job_context *ctx, const um_score_options *o, um_window_options *windows)
 {
-    const score_options *o = r->o;
-    um_world *w = &r->ctx->world;
-    bool keeps = o->output != NULL && strcmp(o->output, "-") != 0;
-    int processors = um_world_processors(w);
-    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = o->threads > 0 ? (int)o->threads : processors};
-    wish.scale = strcmp(o->pool, "faces") == 0 ? .5 : 0; /* as the reference scores: always at half size */
-    um_status st = read_windows(r);
-    if (st == UM_OK && r->ctx->operands.n == 0 && o->list == NULL) st = UM_FAIL(UM_USAGE, "what is to be scored? Give files, folders or --list FILE");
-    if (st == UM_OK) st = um_score_files_init(r->ctx->vfs, keeps ? o->output : NULL, &r->files);
-    UM_PASS(um_agree(w, st, "preparing"));
-    UM_PASS(um_score_setup_open(r->ctx, &wish, &r->setup));
-    um_scorer *s = &r->setup.scorer;
-    s->pool = strcmp(o->pool, "faces") == 0 ? UM_POOL_FACES : UM_POOL_PERSONS;
+    UM_PASS(read_windows(o, windows));
+    return ctx->operands.n == 0 && o->list == NULL ? UM_FAIL(UM_USAGE, "what is to be scored? Give files, folders or --list FILE") : UM_OK;
+}
+
+um_status um_score_open(um_job_context *ctx, const um_score_options *o, const um_window_options *windows, int n_threads, um_score_setup *setup)
+{
+    bool faces = strcmp(o->pool, "faces") == 0;
+    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads};
+    wish.scale = faces ? .5 : 0; /* as the reference scores: always at half size */
+    UM_PASS(um_score_setup_open(ctx, &wish, setup));
+    um_scorer *s = &setup->scorer;
+    s->pool = faces ? UM_POOL_FACES : UM_POOL_PERSONS;
     s->frames = o->frames;
-    s->windows = r->windows;
+    s->windows = *windows;
     s->thresholds = (um_thresholds){o->thresholds[0], o->thresholds[1], o->thresholds[2]};
     s->threshold = o->threshold;
     s->min_faces = (int)o->min_faces;
+    s->stop = um_stop_flag();
+    return UM_OK;
+}
+
+static um_status set_up(score_run *r)
+{
+    const um_score_options *o = r->o;
+    um_world *w = &r->ctx->world;
+    bool keeps = o->output != NULL && strcmp(o->output, "-") != 0;
+    int processors = um_world_processors(w), n_threads = o->threads > 0 ? (int)o->threads : processors;
+    um_status st = um_score_check(r->ctx, o, &r->windows);
+    if (st == UM_OK) st = um_score_files_init(r->ctx->vfs, keeps ? o->output : NULL, &r->files);
+    UM_PASS(um_agree(w, st, "preparing"));
+    UM_PASS(um_score_open(r->ctx, o, &r->windows, n_threads, &r->setup));
+    um_scorer *s = &r->setup.scorer;
     s->between = between;
     s->user = r;
-    s->stop = um_stop_flag();
     r->no_score = s->pool == UM_POOL_FACES ? .5 : NAN;
     if (w->rank == 0)
         um_log(UM_LOG_INFO, "%d models, %s, %s, %s, %d ranks with %d threads each; memory: %.0f MB of weights on each machine, %.0f MB of activations in each rank", s->n_models, r->setup.precision, r->setup.backend,
-               r->setup.isa, w->size, wish.n_threads, (double)r->setup.shared_bytes / 1e6, (double)r->setup.own_bytes / 1e6);
+               r->setup.isa, w->size, n_threads, (double)r->setup.shared_bytes / 1e6, (double)r->setup.own_bytes / 1e6);
     UM_PASS(um_agree(w, frozen_config(r), "preparing"));
     return same_config(r);
 }
@@ -555,7 +557,7 @@ const um_job um_job_score = {
                "The same command continues what was stopped or killed, with any number of ranks, to the same bytes; another configuration, and inputs that are not those of the beginning, are refused.\n"
                "Without -o a table is printed, and nothing is kept.\n",
     .options = options,
-    .options_size = sizeof(score_options),
+    .options_size = sizeof(um_score_options),
     .min_operands = 0,
     .max_operands = -1,
     .flags = UM_JOB_MPI | UM_JOB_DECODES,

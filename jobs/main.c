@@ -2,6 +2,7 @@
 #include "io/model.h"
 #include "jobs/console.h"
 #include "jobs/job.h"
+#include "src/core/pool.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,12 +14,13 @@ static const um_job *const jobs[] = {&um_job_doctor,  &um_job_import,     &um_jo
                                      &um_job_detect,  &um_job_preprocess, &um_job_folds,
                                      &um_job_inspect, &um_job_export,     &um_job_score,
                                      &um_job_train, &um_job_evaluate,
+                                     &um_job_plan_preprocess, &um_job_plan_train, &um_job_plan_score,
                                      NULL};
 
 static void help_all(void)
 {
     printf("unmask %s: finds deepfakes in video\n\nusage: unmask JOB [options]\n\njobs:\n", UNMASK_VERSION);
-    for (int i = 0; jobs[i] != NULL; i++) printf("  %-12s %s\n", jobs[i]->name, jobs[i]->summary);
+    for (int i = 0; jobs[i] != NULL; i++) printf("  %-15s %s\n", jobs[i]->name, jobs[i]->summary);
     printf("\nunmask JOB --help tells all of a job; unmask version prints the version.\n"
            "Jobs marked MPI share their work among ranks: mpirun -n N unmask JOB ..., or srun in a Slurm job.\n"
            "Exit codes: 0 complete, 2 usage, 3 too many bad inputs, 65 data mismatch, 70 internal, 74 input/output, 75 stopped "
@@ -39,17 +41,38 @@ static um_status help_job(const um_job *job)
     return st;
 }
 
-static const um_job *find_job(const char *name)
+/* Names have one word, or two. *n_words: how many of the words it took. */
+static const um_job *find_job(int n, char *const *word, int *n_words)
 {
-    for (int i = 0; jobs[i] != NULL; i++)
-        if (strcmp(jobs[i]->name, name) == 0) return jobs[i];
+    for (int i = 0; jobs[i] != NULL; i++) {
+        size_t first = strcspn(jobs[i]->name, " ");
+        const char *second = jobs[i]->name[first] != 0 ? jobs[i]->name + first + 1 : NULL;
+        if (n < 1 || strncmp(jobs[i]->name, word[0], first) != 0 || word[0][first] != 0) continue;
+        *n_words = second != NULL ? 2 : 1;
+        if (second == NULL || (n > 1 && strcmp(second, word[1]) == 0)) return jobs[i];
+    }
     return NULL;
+}
+
+/* plan alone: the jobs whose names begin with it. */
+static um_status half_a_name(const char *name)
+{
+    char text[256];
+    int n = 0;
+    for (int i = 0; jobs[i] != NULL; i++) {
+        size_t first = strcspn(jobs[i]->name, " ");
+        if (jobs[i]->name[first] == 0 || strncmp(jobs[i]->name, name, first) != 0 || name[first] != 0) continue;
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n > 0 ? ", " : "", jobs[i]->name);
+        if (n >= (int)sizeof text) n = (int)sizeof text - 1;
+    }
+    return n > 0 ? UM_FAIL(UM_USAGE, "%s what? There are: %s", name, text) : UM_OK;
 }
 
 static um_status unknown_job(const char *name)
 {
     const char *names[sizeof jobs / sizeof jobs[0]];
     int n = 0;
+    UM_PASS(half_a_name(name));
     for (; jobs[n] != NULL; n++) names[n] = jobs[n]->name;
     names[n] = NULL;
     const char *near = um_nearest(name, names);
@@ -138,14 +161,28 @@ static int exit_code(um_status st)
     return st == UM_MISSING || st == UM_UNREADABLE ? 74 : 65;
 }
 
+static um_status start_decoders(um_job_context *ctx, const um_job *job, const um_decoder_options *d)
+{
+    um_video_limits limits = um_video_limits_default;
+    limits.max_cpu_s = d->cpu_s;
+    limits.memory_bytes = d->memory_mb << 20;
+    limits.max_pixels = d->megapixels << 20;
+    UM_PASS(um_decoder_start(&limits, &ctx->decoder));
+    if ((job->flags & UM_JOB_PROBES) == 0 || um_world_env_rank() > 0) return UM_OK;
+    int n = um_processors() < UM_JOB_MAX_PROBERS ? um_processors() : UM_JOB_MAX_PROBERS;
+    for (; ctx->n_probers < n; ctx->n_probers++) UM_PASS(um_decoder_start(&limits, &ctx->prober[ctx->n_probers]));
+    return UM_OK;
+}
+
 static um_status run(const um_job *job, int argc, char **argv, um_job_context *ctx)
 {
     bool world = false;
     um_buf config = {0};
     void *options = calloc(1, job->options_size + 1);
+    ctx->table = options_of(job);
     um_status st = options == NULL
                        ? UM_FAIL(UM_NO_MEMORY, "no memory")
-                       : um_opt_parse(options_of(job), argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
+                       : um_opt_parse(ctx->table, argc, (const char *const *)argv, options, &ctx->operands, &ctx->common);
     if (st != UM_OK) goto done;
     if (ctx->common.help) {
         if (um_world_env_rank() == 0) st = help_job(job);
@@ -154,7 +191,7 @@ static um_status run(const um_job *job, int argc, char **argv, um_job_context *c
     if (job->complete != NULL) st = job->complete(ctx, argc, (const char *const *)argv, options);
     if (st != UM_OK) goto done;
     if (ctx->common.print_config) {
-        st = um_opt_config(options_of(job), options, 0, false, &config);
+        st = um_opt_config(ctx->table, options, 0, false, &config);
         if (st == UM_OK && um_world_env_rank() == 0) st = um_job_print("%s", (char *)config.data);
         goto done;
     }
@@ -162,14 +199,7 @@ static um_status run(const um_job *job, int argc, char **argv, um_job_context *c
         st = UM_FAIL(UM_USAGE, "usage: unmask %s (--help tells more)", job->usage);
         goto done;
     }
-    if ((job->flags & UM_JOB_DECODES) != 0) {
-        const um_decoder_options *d = options;
-        um_video_limits limits = um_video_limits_default;
-        limits.max_cpu_s = d->cpu_s;
-        limits.memory_bytes = d->memory_mb << 20;
-        limits.max_pixels = d->megapixels << 20;
-        st = um_decoder_start(&limits, &ctx->decoder);
-    }
+    if ((job->flags & UM_JOB_DECODES) != 0) st = start_decoders(ctx, job, options);
     if (st == UM_OK && (job->flags & UM_JOB_MPI) != 0) {
         st = um_world_open(&ctx->world);
         world = st == UM_OK;
@@ -192,8 +222,9 @@ done:
      * would have rank 0 killed before it can speak. */
     if ((st == UM_USAGE || st == UM_CONFIG) && !world && um_world_env_rank() > 0) st = UM_OK;
     um_decoder_stop(ctx->decoder);
+    while (ctx->n_probers > 0) um_decoder_stop(ctx->prober[--ctx->n_probers]);
     um_console_close();
-    if (options != NULL) um_opt_release(options_of(job), options);
+    if (options != NULL) um_opt_release(ctx->table, options);
     um_texts_release(&ctx->operands);
     um_names_release(&ctx->settings);
     um_buf_release(&config);
@@ -214,15 +245,15 @@ int main(int argc, char **argv)
     } else if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
         printf("unmask %s\n", UNMASK_VERSION);
     } else {
-        bool help = strcmp(word, "help") == 0;
-        const um_job *job = find_job(help ? argv[2] : word);
+        int help = strcmp(word, "help") == 0, n_words = 0;
+        const um_job *job = find_job(argc - 1 - help, argv + 1 + help, &n_words);
         if (job == NULL) {
-            st = unknown_job(help ? argv[2] : word);
+            st = unknown_job(argv[1 + help]);
             if (um_world_env_rank() == 0) fprintf(stderr, "unmask: error: %s\n", um_err_text());
         } else if (help) {
             st = help_job(job);
         } else {
-            st = run(job, argc - 2, argv + 2, &ctx);
+            st = run(job, argc - 1 - n_words, argv + 1 + n_words, &ctx);
         }
     }
     if (fflush(stdout) != 0 && st == UM_OK) {

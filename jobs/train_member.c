@@ -109,7 +109,7 @@ static void show(um_train_member *m, const um_train_step *s, bool force)
 
 /* ---- an epoch ---- */
 
-static um_status begin_epoch(um_train_member *m)
+um_status um_train_member_begin_epoch(um_train_member *m)
 {
     int64_t pictures, of_step = m->batch * m->o->accumulate;
     um_status st = um_train_source_epoch(m->source, m->state.epoch, &pictures);
@@ -206,7 +206,7 @@ static um_status loop(um_train_member *m)
     um_progress_begin(&m->progress, 0);
     for (bool first = true; m->state.epoch < m->o->epochs; first = false) {
         watch from = look(m);
-        UM_PASS(begin_epoch(m));
+        UM_PASS(um_train_member_begin_epoch(m));
         if (first) um_progress_begin(&m->progress, m->state.epoch * m->epoch_steps + m->state.epoch_step);
         st = train_epoch(m);
         if (st == UM_OK) st = um_agree(m->w, m->failed, "training");

@@ -74,6 +74,8 @@ um_status um_train_member_open(um_train_member *m);
 um_status um_train_member_close(um_train_member *m);
 /* Picture i of n pictures in `parts` parts: where part i begins. */
 static inline int64_t um_train_cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; }
+/* Makes the order of the state's epoch, counts its steps, and starts the loader; um_loader_stop(m->loader) ends it. Collective. */
+um_status um_train_member_begin_epoch(um_train_member *m);
 /* One step: `accumulate` batches, one update. UM_STOPPED: a signal asked any rank to stop; nothing was done. Collective. */
 um_status um_train_member_step(um_train_member *m, um_train_step *out);
 /* Collective. UM_STOPPED as above. */

@@ -132,10 +132,10 @@ um_status um_train_complete(um_job_context *ctx, int argc, const char *const *ar
         goto done;
     }
     for (int i = 0; i < argc; i++) args[2 * settings->n + i] = argv[i];
-    um_opt_release(um_train_table(), o);
+    um_opt_release(ctx->table, o);
     *o = (um_train_options){0};
     none.print_config = ctx->common.print_config;
-    st = um_opt_parse(um_train_table(), 2 * settings->n + argc, args, o, &operands, &none);
+    st = um_opt_parse(ctx->table, 2 * settings->n + argc, args, o, &operands, &none);
     um_texts_release(&operands);
 done:
     free(args);

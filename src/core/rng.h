@@ -14,6 +14,7 @@ enum { UM_RNG_TEST = 0, UM_RNG_SYNTH = 1, UM_RNG_FOLDS = 2, UM_RNG_QUEUE = 3, UM
 enum { UM_RNG_GEOMETRY = 7, UM_RNG_SAMPLER = 8, UM_RNG_APPEARANCE = 9 }; /* src/train: augmentation and the order of an epoch */
 enum { UM_RNG_VALIDATION = 10 }; /* which videos validate */
 enum { UM_RNG_BOOTSTRAP = 13 }; /* which videos count how often in an interval */
+enum { UM_RNG_PLAN = 11 };       /* what a plan looks at, and how its units differ */
 
 typedef struct um_rng {
     uint32_t key[2];

@@ -3,7 +3,7 @@
 
 A folder of videos scored by `mpirun -n RANKS unmask score --pool faces` beside the reference's scoring (tests/golden/score_reference.py: cv2, Pillow, facenet-pytorch, timm with as many threads as there are ranks), in turns, both with the
 same checkpoints. Nothing is timed before all scores were found equal within 1e-3. Ours is timed as a whole command, with starting MPI and reading models; the peer without loading Python and models. Checkpoints that are not named are made
-with make_checkpoints.py. --scaling times one rank beside two of one thread each instead, and reports their efficiency. Prints one JSON line.
+with make_checkpoints.py. --scaling times one rank on one processor beside two on two, a thread each, and reports their efficiency (a rank's decoder works beside it: left to use both processors, one rank would have more than one). Prints one JSON line.
 Needs torch, timm, facenet-pytorch, Pillow, numpy, opencv-python-headless 4.10."""
 import argparse
 import csv
@@ -43,8 +43,9 @@ def main():
     out = os.path.join(work, "scores.csv")
 
     def ours(ranks):
+        on = ["taskset", "-c", ",".join(map(str, sorted(os.sched_getaffinity(0))[:ranks]))] if a.scaling else []
         start = time.perf_counter()
-        peer.run([*peer.mpirun(ranks), a.unmask, "score", a.data, *models, "--pool", "faces", "--threads", "1", "--fresh", "-o", out])
+        peer.run([*on, *peer.mpirun(ranks), a.unmask, "score", a.data, *models, "--pool", "faces", "--threads", "1", "--fresh", "-o", out])
         return time.perf_counter() - start
 
     if a.scaling:
