@@ -187,7 +187,8 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     UM_PASS(um_share_open(world, bytes, UM_SHARE_ANY, &w->weights));
     st = w->weights.fill ? fill(s, w) : UM_OK;
     UM_PASS(um_share_ready(world, &w->weights, st, "loading the models"));
-    for (int i = 0; i < w->n_models; i++) um_classifier_attach(s->scorer.model[i], (const char *)w->weights.data + w->model[i].at);
+    for (int i = 0; i < w->n_models && st == UM_OK; i++) st = um_classifier_attach(s->scorer.model[i], (const char *)w->weights.data + w->model[i].at);
+    UM_PASS(um_agree(world, st, "loading the models"));
     s->shared_bytes = (int64_t)bytes;
     return UM_OK;
 }
