@@ -41,6 +41,7 @@ static const um_opt options[] = {
     {"pool", 0, UM_OPT_CHOICE, FIELD(pool), "persons", NULL, .choices = "persons|faces", .flags = UM_OPT_FROZEN,
      .help = "persons: each is followed, the video gets the highest one's score; faces: all faces in one pool, exactly as the reference does"},
     {"precision", 0, UM_OPT_CHOICE, FIELD(precision), "f32", NULL, .choices = "f32|bf16", .help = "what the network computes in"},
+    UM_DEVICE_ROWS(um_score_options),
     {"threshold", 0, UM_OPT_REAL, FIELD(threshold), "0.5", "SCORE", 0, 1, .flags = UM_OPT_FROZEN, .help = "a video is called fake from this score on"},
     {"thresholds", 0, UM_OPT_REALS3, FIELD(thresholds), ".7,.8,.8", "P,R,O", 0, 1, .flags = UM_OPT_FROZEN, .help = "least probability of a face after the detector's three nets"},
     {"max-bad", 0, UM_OPT_REAL, FIELD(max_bad), "100", "PERCENT", 0, 100, .help = "exit with 3 when more than this share of the inputs failed"},
@@ -452,7 +453,7 @@ um_status um_score_check(const um_job_context *ctx, const um_score_options *o, u
 um_status um_score_open(um_job_context *ctx, const um_score_options *o, const um_window_options *windows, int n_threads, um_score_setup *setup)
 {
     bool faces = strcmp(o->pool, "faces") == 0;
-    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads};
+    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads, .device = o->device, .share_gpus = o->share_gpus};
     wish.scale = faces ? .5 : 0; /* as the reference scores: always at half size */
     UM_PASS(um_score_setup_open(ctx, &wish, setup));
     um_scorer *s = &setup->scorer;

@@ -86,14 +86,14 @@ static char *name_of(const char *path)
 /* ---- all ranks ---- */
 
 /* bf16 where all ranks have it. Collective. */
-static um_dtype choose_precision(um_world *world, bool bf16)
+static um_dtype choose_precision(um_world *world, const um_backend *backend, bool bf16)
 {
-    int64_t lacking = !um_backend_cpu.has(UM_BF16);
+    int64_t lacking = !backend->has(UM_BF16);
     if (!bf16) return UM_F32;
     um_world_sum_i64(world, &lacking, 1);
     um_world_bcast(world, &lacking, sizeof lacking);
     if (lacking == 0) return UM_BF16;
-    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the processors of %lld of %d ranks do not compute in bf16: all use f32", (long long)lacking, world->size);
+    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the %s of %lld of %d ranks do not compute in bf16: all use f32", backend->device != NULL ? "GPUs" : "processors", (long long)lacking, world->size);
     return UM_F32;
 }
 
@@ -118,7 +118,7 @@ done:
 
 static um_status make_classifiers(um_score_setup *s, work *w, um_dtype precision, size_t *bytes)
 {
-    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads};
+    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads, .backend = s->device.backend};
     *bytes = 0;
     s->scorer.model = calloc((size_t)w->n_models, sizeof *s->scorer.model);
     s->name = calloc((size_t)w->n_models, sizeof *s->name);
@@ -162,7 +162,7 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     um_status st;
     size_t bytes = 0;
     int64_t n = 0;
-    *s = (um_score_setup){.backend = um_backend_cpu.name, .isa = um_cpu_level_name(um_cpu_level_get())};
+    *s = (um_score_setup){0};
     work *w = calloc(1, sizeof *w);
     s->work = w;
     if (w != NULL) w->model = calloc(UM_SCORE_MAX_MODELS, sizeof *w->model);
@@ -172,6 +172,9 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     w->n_threads = wish->n_threads;
     w->scale = wish->scale;
     s->scorer.decoder = ctx->decoder;
+    UM_PASS(um_device_open(ctx, wish->device, wish->share_gpus, &s->device));
+    s->backend = s->device.backend->name;
+    um_device_arithmetic(&s->device, s->isa, sizeof s->isa);
     if (world->rank == 0) st = find_models(w, wish->models);
     UM_PASS(um_agree(world, st, "loading the models"));
     n = w->n_models;
@@ -179,8 +182,8 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     w->n_models = (int)n;
     um_world_bcast(world, w->model, (size_t)n * sizeof *w->model);
 
-    um_dtype precision = choose_precision(world, wish->bf16);
-    s->precision = precision == UM_F32 ? "f32" : strcmp(um_backend_cpu_arithmetic(UM_BF16), "f32") == 0 ? "bf16" : "bf16 products";
+    um_dtype precision = choose_precision(world, s->device.backend, wish->bf16);
+    s->precision = precision == UM_F32 ? "f32" : s->device.module == NULL && strcmp(um_backend_cpu_arithmetic(UM_BF16), "f32") == 0 ? "bf16" : "bf16 products";
     st = make_detectors(s, w, wish->detector);
     if (st == UM_OK) st = make_classifiers(s, w, precision, &bytes);
     UM_PASS(um_agree(world, st, "loading the models"));
@@ -208,6 +211,7 @@ void um_score_setup_close(um_score_setup *s)
     free(s->scorer.resize);
     free(s->name);
     um_buf_release(&s->fingerprints);
+    um_device_close(&s->device);
     um_share_close(&w->weights);
     um_mtcnn_weights_release(&w->mtcnn);
     free(w->size_px);
