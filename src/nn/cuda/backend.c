@@ -111,6 +111,17 @@ static um_gpu_depthwise_args depthwise_of(const um_step *s)
     return (um_gpu_depthwise_args){.n = s->n, .h = s->h, .w = s->w, .c = s->c, .p = s->p, .q = s->q, .r = s->r, .stride = s->stride, .pad_top = s->pad_top, .pad_left = s->pad_left, .type = s->in_type, .act = s->act};
 }
 
+/* Does a stage other than the next read what stage i writes? (The stem of a narrow net: the first block adds it again.) */
+static bool read_again(const um_kernel *k, int i)
+{
+    int value = k->stage[i].step.out;
+    for (int j = i + 1; j < k->n; j++) {
+        const um_step *s = &k->stage[j].step;
+        if ((j > i + 1 && s->in == value) || s->residual == value || s->gate == value) return true;
+    }
+    return false;
+}
+
 static um_status plan_stage(um_kernel *k, int i)
 {
     stage *g = &k->stage[i];
@@ -118,7 +129,7 @@ static um_status plan_stage(um_kernel *k, int i)
     const um_step *next = i + 1 < k->n ? &k->stage[i + 1].step : NULL;
     size_t weights = weight_count(s);
     um_gpu_depthwise_args d;
-    g->raw = next != NULL && next->in == s->out && may_be_raw(s) && (next->kind == UM_STEP_DEPTHWISE || next->kind == UM_STEP_MEAN);
+    g->raw = next != NULL && next->in == s->out && may_be_raw(s) && (next->kind == UM_STEP_DEPTHWISE || next->kind == UM_STEP_MEAN) && !read_again(k, i);
     switch (s->kind) {
     case UM_STEP_CONVERT: g->way = next != NULL && next->kind == UM_STEP_CONV ? WAY_NONE : WAY_CONVERT; break;
     case UM_STEP_CONV: g->way = is_dense(s) ? WAY_DENSE : is_product(s) ? WAY_GEMM : WAY_DIRECT; break;

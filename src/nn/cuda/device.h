@@ -13,7 +13,8 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
-enum { UM_GPU_WORKSPACE_BYTES = 32 << 20 }; /* of a product: what NVIDIA recommends from sm_90 on */
+enum { UM_GPU_WORKSPACE_BYTES = 32 << 20, /* of a product: what NVIDIA recommends from sm_90 on */
+       UM_GPU_OPERAND_ALIGN = 16 };       /* of a product's operands */
 
 typedef struct um_gpu {
     int device, sm; /* sm: 10 * major + minor */

@@ -39,11 +39,15 @@ static um_status choose(um_gpu_gemm *g)
 {
     cublasLtMatmulPreference_t wish = NULL;
     cublasLtMatmulHeuristicResult_t found;
+    const cublasLtMatmulPreferenceAttributes_t operand[] = {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     size_t workspace = UM_GPU_WORKSPACE_BYTES;
+    uint32_t aligned = UM_GPU_OPERAND_ALIGN;
     int n = 0;
     um_status st;
     UM_PASS(um_gpu_check_lt(cublasLtMatmulPreferenceCreate(&wish), "cannot choose how to multiply"));
     UM_GOTO_PASS(st, um_gpu_check_lt(cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace), "cannot choose how to multiply"));
+    for (size_t i = 0; i < sizeof operand / sizeof operand[0]; i++) /* else 256 is taken for granted */
+        UM_GOTO_PASS(st, um_gpu_check_lt(cublasLtMatmulPreferenceSetAttribute(wish, operand[i], &aligned, sizeof aligned), "cannot choose how to multiply"));
     cublasStatus_t e = cublasLtMatmulAlgoGetHeuristic(um_gpu_get()->lt, g->desc, g->first, g->second, g->out, g->out, wish, 1, &found, &n);
     if (e != CUBLAS_STATUS_SUCCESS || n < 1)
         UM_GOTO_PASS(st, UM_FAIL(UM_INTERNAL, "cuBLASLt has no way to multiply %lld x %lld x %lld: %s", (long long)g->shape.m, (long long)g->shape.n, (long long)g->shape.k, cublasLtGetStatusName(e)));
