@@ -52,6 +52,7 @@ static const um_opt options[] = {
     {"poison-after", 0, UM_OPT_INT, FIELD(poison_after), "0", "N", 0, 1000,
      .help = "skip a video in hand, alone, at N unexplained deaths of a rank; 0: never (recorded crashes count twice always)"},
     {"persons.min_faces", 0, UM_OPT_INT, FIELD(min_faces), "8", "N", 1, 100000, .flags = UM_OPT_SET_ONLY | UM_OPT_FROZEN, .help = "a person counts from so many faces in a window"},
+    {"gpu.batch", 0, UM_OPT_INT, FIELD(gpu_batch), "32", "N", 1, 4096, .flags = UM_OPT_SET_ONLY, .help = "faces that a GPU scores at once; fewer take less of its memory"},
     {"journal.records", 0, UM_OPT_INT, FIELD(journal_records), "64", "N", 1, 1000000, .flags = UM_OPT_SET_ONLY, .help = "make the journal durable after so many videos: what a loss of power can cost"},
     {"journal.seconds", 0, UM_OPT_REAL, FIELD(journal_s), "2", "SECONDS", 0, 3600, .flags = UM_OPT_SET_ONLY, .help = "or when so much time has passed"},
     UM_DECODER_ROWS,
@@ -453,7 +454,7 @@ um_status um_score_check(const um_job_context *ctx, const um_score_options *o, u
 um_status um_score_open(um_job_context *ctx, const um_score_options *o, const um_window_options *windows, int n_threads, um_score_setup *setup)
 {
     bool faces = strcmp(o->pool, "faces") == 0;
-    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads, .device = o->device, .share_gpus = o->share_gpus};
+    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads, .device = o->device, .share_gpus = o->share_gpus, .gpu_batch = (int)o->gpu_batch};
     wish.scale = faces ? .5 : 0; /* as the reference scores: always at half size */
     UM_PASS(um_score_setup_open(ctx, &wish, setup));
     um_scorer *s = &setup->scorer;

@@ -8,6 +8,7 @@
 #include "src/core/cpu.h"
 #include "src/core/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ typedef struct model_file {
 typedef struct um_score_setup_work {
     um_job_context *ctx;
     model_file *model;
-    int n_models, n_threads;
+    int n_models, n_threads, gpu_batch;
     double scale;
     int *size_px;
     um_share weights;
@@ -118,7 +119,7 @@ done:
 
 static um_status make_classifiers(um_score_setup *s, work *w, um_dtype precision, size_t *bytes)
 {
-    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads, .backend = s->device.backend};
+    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads, .backend = s->device.backend, .batch = w->gpu_batch};
     *bytes = 0;
     s->scorer.model = calloc((size_t)w->n_models, sizeof *s->scorer.model);
     s->name = calloc((size_t)w->n_models, sizeof *s->name);
@@ -156,6 +157,16 @@ static um_status fill(um_score_setup *s, work *w)
     return UM_OK;
 }
 
+/* The maps take memory by the number of faces at once, the weights do not. */
+static void say_what_fits(const um_score_setup *s, const work *w, size_t weights)
+{
+    double all = .95 * (double)s->device.gpu.memory_bytes, each = (double)s->own_bytes / w->gpu_batch;
+    int fits = all > (double)weights ? (int)((all - (double)weights) / each) : 0;
+    if (fits >= w->gpu_batch) fits = w->gpu_batch / 2; /* something else has its memory */
+    if (fits > 0) um_err_note(UM_NO_MEMORY, "%d models with %d faces at once do not fit the GPU: try --set gpu.batch=%d", w->n_models, w->gpu_batch, fits);
+    else um_err_note(UM_NO_MEMORY, "%d models do not fit the GPU: score with fewer at a time, or with --device cpu (gpu.batch=1 would not do)", w->n_models);
+}
+
 um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um_score_setup *s)
 {
     um_world *world = &ctx->world;
@@ -170,11 +181,16 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     UM_PASS(um_agree(world, st, "loading the models"));
     w->ctx = ctx;
     w->n_threads = wish->n_threads;
+    w->gpu_batch = wish->gpu_batch;
     w->scale = wish->scale;
     s->scorer.decoder = ctx->decoder;
     UM_PASS(um_device_open(ctx, wish->device, wish->share_gpus, &s->device));
     s->backend = s->device.backend->name;
     um_device_arithmetic(&s->device, s->isa, sizeof s->isa);
+    if (s->device.module != NULL) { /* products of other sizes may be summed in another order */
+        size_t used = strlen(s->isa);
+        snprintf(s->isa + used, sizeof s->isa - used, ", %d at once", w->gpu_batch);
+    }
     if (world->rank == 0) st = find_models(w, wish->models);
     UM_PASS(um_agree(world, st, "loading the models"));
     n = w->n_models;
@@ -191,6 +207,7 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     st = w->weights.fill ? fill(s, w) : UM_OK;
     UM_PASS(um_share_ready(world, &w->weights, st, "loading the models"));
     for (int i = 0; i < w->n_models && st == UM_OK; i++) st = um_classifier_attach(s->scorer.model[i], (const char *)w->weights.data + w->model[i].at);
+    if (st == UM_NO_MEMORY && s->device.module != NULL) say_what_fits(s, w, bytes);
     UM_PASS(um_agree(world, st, "loading the models"));
     s->shared_bytes = (int64_t)bytes;
     return UM_OK;

@@ -14,6 +14,7 @@ typedef struct um_score_wish {
     int n_threads;
     const char *device;     /* --device */
     bool share_gpus;
+    int gpu_batch;
 } um_score_wish;
 
 typedef struct um_score_setup {
@@ -23,7 +24,7 @@ typedef struct um_score_setup {
     char detector[17];
     const char *precision;   /* "f32", "bf16" (maps and weights; f32 arithmetic), "bf16 products": what is really used, and decides bits */
     const char *backend;     /* "cpu", "cuda" */
-    char isa[80];            /* "avx512"; of a GPU what its products come from: "sm_90, cuBLASLt 130100" */
+    char isa[96];            /* "avx512"; of a GPU what its products come from: "sm_90, cuBLASLt 130100, 32 at once" */
     um_device device;
     int64_t shared_bytes, own_bytes; /* weights, once a machine; activations and the like, each rank */
     struct um_score_setup_work *work; /* private */

@@ -60,7 +60,7 @@ um_status um_classifier_new(const um_model *m, const um_classifier_options *o, u
     memcpy(plan.std, m->std, sizeof plan.std);
     UM_GOTO_PASS(st, um_efficientnet_graph(&m->net, m->size_px, true, 0, 0, &c->graph));
     c->backend = o->backend != NULL ? o->backend : &um_backend_cpu;
-    plan.batch = c->batch = c->backend->device != NULL ? c->backend->device->batch : 1;
+    plan.batch = c->batch = c->backend->device == NULL ? 1 : o->batch > 0 ? o->batch : c->backend->device->batch;
     c->wanted_runs = c->backend->device != NULL ? DEVICE_RUNS : o->n_threads;
     UM_GOTO_PASS(st, um_plan_new(c->graph, c->backend, &plan, &c->plan));
     c->image_bytes = (size_t)m->size_px * (size_t)m->size_px * 3;

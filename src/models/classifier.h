@@ -34,6 +34,7 @@ typedef struct um_classifier_options {
     um_dtype precision;
     int n_threads; /* on a CPU: runs that are kept ready: at least the pool's threads */
     const um_backend *backend; /* NULL: cpu */
+    int batch;                 /* on a device: images at once; 0: what the backend likes */
 } um_classifier_options;
 
 typedef struct um_classifier um_classifier;

@@ -25,9 +25,9 @@ static void show(void *user, const um_selftest_case *c)
 
 /* ---- whole networks ---- */
 
-static void classify(const um_model *m, const um_backend *b, um_dtype precision, const uint8_t *images, int n, float *logits)
+static void classify(const um_model *m, const um_backend *b, um_dtype precision, int batch, const uint8_t *images, int n, float *logits)
 {
-    um_classifier_options o = {.precision = precision, .n_threads = 1, .backend = b};
+    um_classifier_options o = {.precision = precision, .n_threads = 1, .backend = b, .batch = batch};
     um_classifier *c = NULL;
     CHECK_OK(um_classifier_new(m, &o, &c));
     if (c == NULL) return;
@@ -39,7 +39,7 @@ static void classify(const um_model *m, const um_backend *b, um_dtype precision,
     free(constants);
 }
 
-static void check_classifier(const char *arch, int size_px, int n)
+static void check_classifier(const char *arch, int size_px, int n, int batch)
 {
     um_model m = {.size_px = size_px, .has_head = true};
     um_graph *g = NULL;
@@ -57,8 +57,8 @@ static void check_classifier(const char *arch, int size_px, int n)
     float *want = calloc((size_t)n, sizeof *want), *got = calloc((size_t)n, sizeof *got), alone;
     for (int t = 0; t < 2; t++) {
         um_dtype precision = t == 0 ? UM_F32 : UM_BF16;
-        classify(&m, &um_backend_cpu, UM_F32, images, n, want);
-        classify(&m, &um_backend_cuda, precision, images, n, got);
+        classify(&m, &um_backend_cpu, UM_F32, 1, images, n, want);
+        classify(&m, &um_backend_cuda, precision, batch, images, n, got);
         double off = 0;
         for (int i = 0; i < n; i++) {
             double d = fabs((double)got[i] - (double)want[i]);
@@ -67,7 +67,7 @@ static void check_classifier(const char *arch, int size_px, int n)
         printf("%s at %d px, %d pictures, %s: logits differ from the processor's in f32 by at most %.1e\n", arch, size_px, n, t == 0 ? "f32" : "bf16", off);
         CHECK(off <= (t == 0 ? 1e-4 : 0.2));
         /* A logit does not depend on its place or company. */
-        classify(&m, &um_backend_cuda, precision, images + (size_t)(n - 1) * each, 1, &alone);
+        classify(&m, &um_backend_cuda, precision, batch, images + (size_t)(n - 1) * each, 1, &alone);
         CHECK(memcmp(&alone, &got[n - 1], sizeof alone) == 0);
     }
     free(images), free(want), free(got);
@@ -83,8 +83,8 @@ int main(int argc, char **argv)
     if (gpu == NULL) return TEST_END();
     um_selftest t = {.backend = &um_backend_cuda, .side_px = PIXELS_CUT, .each = show};
     if (strcmp(what, "classifier") == 0) {
-        check_classifier("b0", 32, 3);
-        check_classifier("w0.25d0.5", 32, 2 * um_gpu_device_ops.batch + 5);
+        check_classifier("b0", 64, 3, 2);
+        check_classifier("w0.25d0.5", 32, 11, 4);
     } else {
         if (strcmp(what, "layers") == 0) CHECK_OK(um_selftest_layers(&t));
         if (strcmp(what, "b0") == 0) CHECK_OK(um_selftest_net(&t, &um_efficientnets[0]));

@@ -67,7 +67,7 @@ static um_status memory_new(size_t bytes, void **out)
     *out = NULL;
     (void)cudaGetLastError();
     if (e != cudaErrorMemoryAllocation || cudaMemGetInfo(&left, &all) != cudaSuccess) return um_gpu_check(e, "cannot allocate memory of the GPU");
-    return UM_FAIL(UM_NO_MEMORY, "out of memory of the GPU: %.1f MB wanted, %.1f of %.1f free", (double)bytes / 1e6, (double)left / 1e6, (double)all / 1e6);
+    return UM_FAIL(UM_NO_MEMORY, "out of memory of the GPU: %.1f MB wanted, %.1f of %.1f MB free", (double)bytes / 1e6, (double)left / 1e6, (double)all / 1e6);
 }
 
 static void memory_free(void *p) { cudaFree(p); }

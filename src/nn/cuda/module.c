@@ -30,7 +30,7 @@ static um_status list(um_gpu_list *out)
         UM_PASS(um_gpu_check(cudaDeviceGetPCIBusId(d->bus, (int)sizeof d->bus, i), "cannot ask a GPU where it is"));
         d->sm = 10 * p.major + p.minor;
         d->memory_bytes = p.totalGlobalMem;
-        if (cudaDeviceGetAttribute(&d->numa, cudaDevAttrNumaId, i) != cudaSuccess) {
+        if (cudaDeviceGetAttribute(&d->numa, cudaDevAttrHostNumaId, i) != cudaSuccess) {
             (void)cudaGetLastError();
             d->numa = -1;
         }

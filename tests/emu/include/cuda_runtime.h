@@ -128,6 +128,8 @@ static inline float __saturatef(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
 /* glibc declares some of these names without having them. */
 #define __expf(x) expf(x)
 #define __logf(x) logf(x)
+/* Rounded twice, since a processor may have to compute the fused one in software; results are compared within bounds anyway. */
+#define fmaf(a, b, c) ((a) * (b) + (c))
 #define __fmaf_rn(a, b, c) fmaf(a, b, c)
 #define __fadd_rn(a, b) ((a) + (b))
 #define __fmul_rn(a, b) ((a) * (b))
