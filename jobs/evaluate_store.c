@@ -133,7 +133,7 @@ static um_status run_model(run *r, const um_model_file *file, bool *used)
     constants = aligned_alloc(ALIGN, bytes > 0 ? bytes : ALIGN);
     if (constants == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for the weights of %s", um_quote(file->path)));
     UM_GOTO_PASS(st, um_classifier_pack(c, &m, constants));
-    um_classifier_attach(c, constants);
+    UM_GOTO_PASS(st, um_classifier_attach(c, constants));
     free(m.params);
     m.params = NULL;
     *used = true;

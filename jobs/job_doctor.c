@@ -1,8 +1,9 @@
 /* doctor: what this machine has, what will be used, and what is missing with its remedy. */
 #include "io/model.h"
 #include "io/weights.h"
-#include "jobs/job.h"
+#include "jobs/device.h"
 #include "jobs/versions.h"
+#include "src/models/selftest.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -12,11 +13,14 @@
 
 typedef struct doctor_options {
     const char *detector;
+    bool selftest;
 } doctor_options;
 
 static const um_opt options[] = {
     {"detector", 0, UM_OPT_TEXT, offsetof(doctor_options, detector), NULL, "FILE",
      .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+    {"selftest", 0, UM_OPT_FLAG, offsetof(doctor_options, selftest), NULL, NULL,
+     .help = "compute every kind and shape of layer of the networks, on each GPU, or on the processor where there is none, and compare with plain code (a minute)"},
     {NULL},
 };
 
@@ -63,6 +67,61 @@ done:
     return st;
 }
 
+/* ---- GPUs, and the self-test ---- */
+
+static void show_failure(void *user, const um_selftest_case *c)
+{
+    static const char *const kind[] = {"conversion", "convolution", "depthwise convolution", "mean", "max pool", "pass over elements"};
+    const um_step *s = c->step;
+    (void)user;
+    if (c->error <= c->limit) return;
+    (void)um_job_print("           WRONG: %s %dx%d, stride %d, %d to %d channels, %d x %d, %s, %d steps at once: error %.1e, at most %.1e is right\n", kind[s->kind], s->r, s->s, s->stride, s->c, c->step[c->n_steps - 1].k, s->h, s->w,
+                       c->precision == UM_BF16 ? "bf16" : "f32", c->n_steps, c->error, c->limit);
+}
+
+/* Planes are cut to what the slowest backend does in a minute; every kernel and every number of channels has its turn. */
+static um_status selftest(const um_backend *b, int *problems)
+{
+    enum { SIDE_PX = 24 };
+    um_selftest t = {.backend = b, .side_px = SIDE_PX, .each = show_failure};
+    UM_PASS(um_selftest_layers(&t));
+    UM_PASS(um_selftest_net(&t, &um_efficientnets[0]));
+    UM_PASS(um_selftest_net(&t, &um_efficientnets[7]));
+    *problems += t.n_failed > 0;
+    return um_job_print("self-test  %s: %d kernels of MTCNN, B0 and B7 compared with plain code, %d wrong; largest error f32 %.1e, bf16 %.1e\n", b->name, t.n_cases, t.n_failed, t.worst[0], t.worst[1]);
+}
+
+static um_status list_gpus(const um_gpu_module *m, const um_gpu_list *l)
+{
+    UM_PASS(um_job_print("cuda       driver for %d.%d, run time %d.%d, cuBLASLt %zu%s\n", l->driver / 1000, l->driver % 1000 / 10, l->runtime / 1000, l->runtime % 1000 / 10, l->cublaslt, m->emulated ? ", EMULATED" : ""));
+    for (int i = 0; i < l->n; i++) {
+        const um_gpu_device *d = &l->device[i];
+        UM_PASS(um_job_print("gpu        %d: %s, sm_%d, %.0f GB, at %s; scores in %s\n", i, d->name, d->sm, (double)d->memory_bytes / 1e9, d->bus, d->sm >= 80 ? "f32 and bf16" : "f32 only (bf16 from sm_80 on)"));
+    }
+    return um_job_print("backend    GPU for the networks of score (--device cpu for the processor); all else on the processor: mpirun -n %d is the natural number of ranks for score here\n", l->n);
+}
+
+static um_status show_gpus(bool test, int *problems)
+{
+    const um_gpu_module *m = NULL;
+    um_gpu_list l = {0};
+    um_status st = um_device_module(&m);
+    if (st == UM_OK) st = m->list(&l);
+    if (st != UM_OK) {
+        UM_PASS(um_job_print("gpu        none is used: %s\nbackend    CPU\n", um_err_text()));
+        um_err_clear();
+        return test ? selftest(&um_backend_cpu, problems) : UM_OK;
+    }
+    UM_PASS(list_gpus(m, &l));
+    for (int i = 0; test && i < l.n; i++) {
+        UM_PASS(m->open(i));
+        st = selftest(m->backend, problems);
+        m->close();
+        UM_PASS(st);
+    }
+    return UM_OK;
+}
+
 static um_status run(um_job_context *ctx, void *values)
 {
     const doctor_options *o = values;
@@ -98,7 +157,7 @@ static um_status run(um_job_context *ctx, void *values)
         UM_GOTO_PASS(st, um_job_print("files      %llu may be open at once\n", (unsigned long long)files.rlim_cur));
     um_versions(text, sizeof text);
     UM_GOTO_PASS(st, um_job_print("%s", text));
-    UM_GOTO_PASS(st, um_job_print("backend    CPU (there is no GPU backend in this version)\n"));
+    UM_GOTO_PASS(st, show_gpus(o->selftest, &problems));
 
     st = um_job_find(ctx, o->detector, "mtcnn.h5", &path);
     if (st == UM_OK) st = um_weights_read_mtcnn(ctx->vfs, (char *)path.data, &w, fingerprint);

@@ -223,7 +223,7 @@ um_status um_job_plan_begin(um_job_plan *p)
 {
     const um_job_plan_options *o = p->o;
     if (o->gpus_per_node > 0)
-        return UM_FAIL(UM_CONFIG, "--gpus-per-node %" PRId64 ": nothing of unmask has run on a GPU yet, there is no such backend, so that a plan for GPUs would be a guess; plan without it, for processors", o->gpus_per_node);
+        return UM_FAIL(UM_CONFIG, "--gpus-per-node %" PRId64 ": nothing of unmask has run on a GPU yet, so that a plan for GPUs would be a guess; plan without it, for processors", o->gpus_per_node);
     if (o->costs != NULL && access(o->costs, R_OK) != 0) return UM_FAIL(UM_USAGE, "--costs %s: no such file can be read", um_quote(o->costs));
     int ranks[UM_JOB_PLAN_MAX_POINTS], n;
     if (o->ranks != NULL) UM_PASS(um_job_plan_ranks(o->ranks, ranks, &n));

@@ -41,6 +41,7 @@ static const um_opt options[] = {
     {"pool", 0, UM_OPT_CHOICE, FIELD(pool), "persons", NULL, .choices = "persons|faces", .flags = UM_OPT_FROZEN,
      .help = "persons: each is followed, the video gets the highest one's score; faces: all faces in one pool, exactly as the reference does"},
     {"precision", 0, UM_OPT_CHOICE, FIELD(precision), "f32", NULL, .choices = "f32|bf16", .help = "what the network computes in"},
+    UM_DEVICE_ROWS(um_score_options),
     {"threshold", 0, UM_OPT_REAL, FIELD(threshold), "0.5", "SCORE", 0, 1, .flags = UM_OPT_FROZEN, .help = "a video is called fake from this score on"},
     {"thresholds", 0, UM_OPT_REALS3, FIELD(thresholds), ".7,.8,.8", "P,R,O", 0, 1, .flags = UM_OPT_FROZEN, .help = "least probability of a face after the detector's three nets"},
     {"max-bad", 0, UM_OPT_REAL, FIELD(max_bad), "100", "PERCENT", 0, 100, .help = "exit with 3 when more than this share of the inputs failed"},
@@ -51,6 +52,7 @@ static const um_opt options[] = {
     {"poison-after", 0, UM_OPT_INT, FIELD(poison_after), "0", "N", 0, 1000,
      .help = "skip a video in hand, alone, at N unexplained deaths of a rank; 0: never (recorded crashes count twice always)"},
     {"persons.min_faces", 0, UM_OPT_INT, FIELD(min_faces), "8", "N", 1, 100000, .flags = UM_OPT_SET_ONLY | UM_OPT_FROZEN, .help = "a person counts from so many faces in a window"},
+    {"gpu.batch", 0, UM_OPT_INT, FIELD(gpu_batch), "32", "N", 1, 4096, .flags = UM_OPT_SET_ONLY, .help = "faces that a GPU scores at once; fewer take less of its memory"},
     {"journal.records", 0, UM_OPT_INT, FIELD(journal_records), "64", "N", 1, 1000000, .flags = UM_OPT_SET_ONLY, .help = "make the journal durable after so many videos: what a loss of power can cost"},
     {"journal.seconds", 0, UM_OPT_REAL, FIELD(journal_s), "2", "SECONDS", 0, 3600, .flags = UM_OPT_SET_ONLY, .help = "or when so much time has passed"},
     UM_DECODER_ROWS,
@@ -452,7 +454,7 @@ um_status um_score_check(const um_job_context *ctx, const um_score_options *o, u
 um_status um_score_open(um_job_context *ctx, const um_score_options *o, const um_window_options *windows, int n_threads, um_score_setup *setup)
 {
     bool faces = strcmp(o->pool, "faces") == 0;
-    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads};
+    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads, .device = o->device, .share_gpus = o->share_gpus, .gpu_batch = (int)o->gpu_batch};
     wish.scale = faces ? .5 : 0; /* as the reference scores: always at half size */
     UM_PASS(um_score_setup_open(ctx, &wish, setup));
     um_scorer *s = &setup->scorer;

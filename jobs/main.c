@@ -90,8 +90,7 @@ um_status um_job_print(const char *fmt, ...)
     return UM_OK;
 }
 
-/* share/unmask beside the program. */
-static um_status share_folder(um_buf *path)
+um_status um_job_beside(const char *name, um_buf *path)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -100,8 +99,10 @@ static um_status share_folder(um_buf *path)
     char *slash = strrchr(self, '/');
     if (slash != NULL) *slash = 0;
     um_buf_clear(path);
-    return um_buf_printf(path, "%s/share/unmask", self);
+    return um_buf_printf(path, "%s/%s", self, name);
 }
+
+static um_status share_folder(um_buf *path) { return um_job_beside("share/unmask", path); }
 
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path)
 {

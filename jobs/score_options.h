@@ -6,11 +6,11 @@
 typedef struct um_score_options {
     um_decoder_options decoder;
     um_texts models;
-    const char *detector, *output, *pool, *precision, *submission, *details, *list, *windows;
+    const char *detector, *output, *pool, *precision, *device, *submission, *details, *list, *windows;
     um_frames frames;
     double threshold, max_bad, thresholds[3], journal_s;
-    int64_t limit, poison_after, threads, min_faces, journal_records;
-    bool fresh, update;
+    int64_t limit, poison_after, threads, min_faces, journal_records, gpu_batch;
+    bool fresh, update, share_gpus;
 } um_score_options;
 
 /* What can be said before anything is opened. Local. Errors: UM_USAGE. */

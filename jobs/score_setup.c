@@ -8,6 +8,7 @@
 #include "src/core/cpu.h"
 #include "src/core/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ typedef struct model_file {
 typedef struct um_score_setup_work {
     um_job_context *ctx;
     model_file *model;
-    int n_models, n_threads;
+    int n_models, n_threads, gpu_batch;
     double scale;
     int *size_px;
     um_share weights;
@@ -86,14 +87,14 @@ static char *name_of(const char *path)
 /* ---- all ranks ---- */
 
 /* bf16 where all ranks have it. Collective. */
-static um_dtype choose_precision(um_world *world, bool bf16)
+static um_dtype choose_precision(um_world *world, const um_backend *backend, bool bf16)
 {
-    int64_t lacking = !um_backend_cpu.has(UM_BF16);
+    int64_t lacking = !backend->has(UM_BF16);
     if (!bf16) return UM_F32;
     um_world_sum_i64(world, &lacking, 1);
     um_world_bcast(world, &lacking, sizeof lacking);
     if (lacking == 0) return UM_BF16;
-    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the processors of %lld of %d ranks do not compute in bf16: all use f32", (long long)lacking, world->size);
+    if (world->rank == 0) um_log(UM_LOG_WARN, "--precision bf16: the %s of %lld of %d ranks do not compute in bf16: all use f32", backend->device != NULL ? "GPUs" : "processors", (long long)lacking, world->size);
     return UM_F32;
 }
 
@@ -118,7 +119,7 @@ done:
 
 static um_status make_classifiers(um_score_setup *s, work *w, um_dtype precision, size_t *bytes)
 {
-    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads};
+    um_classifier_options o = {.precision = precision, .n_threads = w->n_threads, .backend = s->device.backend, .batch = w->gpu_batch};
     *bytes = 0;
     s->scorer.model = calloc((size_t)w->n_models, sizeof *s->scorer.model);
     s->name = calloc((size_t)w->n_models, sizeof *s->name);
@@ -156,13 +157,23 @@ static um_status fill(um_score_setup *s, work *w)
     return UM_OK;
 }
 
+/* The maps take memory by the number of faces at once, the weights do not. */
+static void say_what_fits(const um_score_setup *s, const work *w, size_t weights)
+{
+    double all = .95 * (double)s->device.gpu.memory_bytes, each = (double)s->own_bytes / w->gpu_batch;
+    int fits = all > (double)weights ? (int)((all - (double)weights) / each) : 0;
+    if (fits >= w->gpu_batch) fits = w->gpu_batch / 2; /* something else has its memory */
+    if (fits > 0) um_err_note(UM_NO_MEMORY, "%d models with %d faces at once do not fit the GPU: try --set gpu.batch=%d", w->n_models, w->gpu_batch, fits);
+    else um_err_note(UM_NO_MEMORY, "%d models do not fit the GPU: score with fewer at a time, or with --device cpu (gpu.batch=1 would not do)", w->n_models);
+}
+
 um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um_score_setup *s)
 {
     um_world *world = &ctx->world;
     um_status st;
     size_t bytes = 0;
     int64_t n = 0;
-    *s = (um_score_setup){.backend = um_backend_cpu.name, .isa = um_cpu_level_name(um_cpu_level_get())};
+    *s = (um_score_setup){0};
     work *w = calloc(1, sizeof *w);
     s->work = w;
     if (w != NULL) w->model = calloc(UM_SCORE_MAX_MODELS, sizeof *w->model);
@@ -170,8 +181,16 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     UM_PASS(um_agree(world, st, "loading the models"));
     w->ctx = ctx;
     w->n_threads = wish->n_threads;
+    w->gpu_batch = wish->gpu_batch;
     w->scale = wish->scale;
     s->scorer.decoder = ctx->decoder;
+    UM_PASS(um_device_open(ctx, wish->device, wish->share_gpus, &s->device));
+    s->backend = s->device.backend->name;
+    um_device_arithmetic(&s->device, s->isa, sizeof s->isa);
+    if (s->device.module != NULL) { /* products of other sizes may be summed in another order */
+        size_t used = strlen(s->isa);
+        snprintf(s->isa + used, sizeof s->isa - used, ", %d at once", w->gpu_batch);
+    }
     if (world->rank == 0) st = find_models(w, wish->models);
     UM_PASS(um_agree(world, st, "loading the models"));
     n = w->n_models;
@@ -179,15 +198,17 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     w->n_models = (int)n;
     um_world_bcast(world, w->model, (size_t)n * sizeof *w->model);
 
-    um_dtype precision = choose_precision(world, wish->bf16);
-    s->precision = precision == UM_F32 ? "f32" : strcmp(um_backend_cpu_arithmetic(UM_BF16), "f32") == 0 ? "bf16" : "bf16 products";
+    um_dtype precision = choose_precision(world, s->device.backend, wish->bf16);
+    s->precision = precision == UM_F32 ? "f32" : s->device.module == NULL && strcmp(um_backend_cpu_arithmetic(UM_BF16), "f32") == 0 ? "bf16" : "bf16 products";
     st = make_detectors(s, w, wish->detector);
     if (st == UM_OK) st = make_classifiers(s, w, precision, &bytes);
     UM_PASS(um_agree(world, st, "loading the models"));
     UM_PASS(um_share_open(world, bytes, UM_SHARE_ANY, &w->weights));
     st = w->weights.fill ? fill(s, w) : UM_OK;
     UM_PASS(um_share_ready(world, &w->weights, st, "loading the models"));
-    for (int i = 0; i < w->n_models; i++) um_classifier_attach(s->scorer.model[i], (const char *)w->weights.data + w->model[i].at);
+    for (int i = 0; i < w->n_models && st == UM_OK; i++) st = um_classifier_attach(s->scorer.model[i], (const char *)w->weights.data + w->model[i].at);
+    if (st == UM_NO_MEMORY && s->device.module != NULL) say_what_fits(s, w, bytes);
+    UM_PASS(um_agree(world, st, "loading the models"));
     s->shared_bytes = (int64_t)bytes;
     return UM_OK;
 }
@@ -207,6 +228,7 @@ void um_score_setup_close(um_score_setup *s)
     free(s->scorer.resize);
     free(s->name);
     um_buf_release(&s->fingerprints);
+    um_device_close(&s->device);
     um_share_close(&w->weights);
     um_mtcnn_weights_release(&w->mtcnn);
     free(w->size_px);

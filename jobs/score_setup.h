@@ -3,7 +3,7 @@
  *
  * Models are ordered by their fingerprints, so the order in which they are named does not matter; one named twice counts once. Their weights are held once a machine (mpi/share.h).
  */
-#include "jobs/job.h"
+#include "jobs/device.h"
 #include "jobs/score_unit.h"
 
 typedef struct um_score_wish {
@@ -12,6 +12,9 @@ typedef struct um_score_wish {
     double scale;           /* of the detector: 0 the rule by size, else a fixed factor */
     bool bf16;
     int n_threads;
+    const char *device;     /* --device */
+    bool share_gpus;
+    int gpu_batch;
 } um_score_wish;
 
 typedef struct um_score_setup {
@@ -20,7 +23,9 @@ typedef struct um_score_setup {
     um_buf fingerprints;     /* of the models, joined by spaces, in order */
     char detector[17];
     const char *precision;   /* "f32", "bf16" (maps and weights; f32 arithmetic), "bf16 products": what is really used, and decides bits */
-    const char *backend, *isa;
+    const char *backend;     /* "cpu", "cuda" */
+    char isa[96];            /* "avx512"; of a GPU what its products come from: "sm_90, cuBLASLt 130100, 32 at once" */
+    um_device device;
     int64_t shared_bytes, own_bytes; /* weights, once a machine; activations and the like, each rank */
     struct um_score_setup_work *work; /* private */
 } um_score_setup;

@@ -193,14 +193,18 @@ static um_status drop_uncounted(um_scorer *s, um_score_row *row)
     return UM_OK;
 }
 
+/* Batches of a device between two looks at the queue: enough to keep it busy. */
+enum { DEVICE_BATCHES = 4 };
+
 /* Scores the faces that are held. */
 static um_status classify(um_scorer *s, um_score_row *row)
 {
     um_score_crops *c = &s->work->crops;
     int n_threads = um_pool_threads(s->threads);
     for (int m = 0; m < s->n_models; m++) {
-        for (int at = 0; at < c->n; at += n_threads) {
-            int n = c->n - at < n_threads ? c->n - at : n_threads;
+        int batch = um_classifier_batch(s->model[m]), most = batch > 1 ? DEVICE_BATCHES * batch : n_threads;
+        for (int at = 0; at < c->n; at += most) {
+            int n = c->n - at < most ? c->n - at : most;
             between(s);
             UM_PASS(stopping(s));
             double start = um_clock_s();

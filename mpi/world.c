@@ -37,6 +37,8 @@ static void look_around(um_world *w)
     MPI_Comm_split_type(w->comm, MPI_COMM_TYPE_SHARED, w->rank, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &w->node_rank);
     MPI_Comm_size(node, &w->node_size);
+    w->node = w->rank;
+    MPI_Bcast(&w->node, 1, MPI_INT, 0, node);
     MPI_Comm_free(&node);
     int first = w->node_rank == 0;
     MPI_Allreduce(&first, &w->n_nodes, 1, MPI_INT, MPI_SUM, w->comm);

@@ -18,6 +18,7 @@ typedef struct um_world {
     int rank, size;
     int node_rank, node_size; /* among the ranks of this machine */
     int n_nodes;
+    int node; /* this machine: the rank of the first of its ranks */
 } um_world;
 
 /* Rank and number of ranks as the launcher's environment tells, before MPI_Init: so that only one of many ranks prints a usage

@@ -6,7 +6,7 @@ common_usage() {
     cat <<'END'
 
 The same file runs without Slurm too. --dry-run as the first argument prints the command and ends.
-There is no GPU backend yet: all stages compute on processors, and need no --gres.
+Of all stages score alone computes on GPUs, where --gres asks for them; the others need none.
 
 Settings from the environment, or from the file that UNMASK_SITE names (default: slurm/site.env beside common.sh; see site.env.example):
   UNMASK              the program (default: build/release/unmask in the folder sbatch was called from, then the one in PATH)

@@ -4,10 +4,11 @@
  *     um_classifier *c; UM_PASS(um_classifier_new(&model, &options, &c));
  *     void *constants = ...um_classifier_constant_bytes(c)...;                  // shared between the ranks of a node
  *     UM_PASS(um_classifier_pack(c, &model, constants));                        // by one rank of the node
- *     um_classifier_attach(c, constants);                                       // by all; model.params may be released now
+ *     UM_PASS(um_classifier_attach(c, constants));                              // by all; model.params may be released now
  *     UM_PASS(um_classifier_run(c, pool, images, n, logits));
  *
- * One image is one run of a plan with batch 1 (the fastest on a CPU), and threads share out the images, so a logit depends on nothing but its image and the model.
+ * On a CPU one image is one run of a plan with batch 1 (the fastest there), and threads share out the images. On a device batches have one size, padded, and the next is copied while one computes. Either way a logit depends on nothing but
+ * its image, the model and the backend.
  */
 #include "src/core/pool.h"
 #include "src/models/efficientnet.h"
@@ -31,8 +32,9 @@ void um_model_seal(um_model *m);
 
 typedef struct um_classifier_options {
     um_dtype precision;
-    int n_threads; /* runs that are kept ready: at least the pool's threads */
+    int n_threads; /* on a CPU: runs that are kept ready: at least the pool's threads */
     const um_backend *backend; /* NULL: cpu */
+    int batch;                 /* on a device: images at once; 0: what the backend likes */
 } um_classifier_options;
 
 typedef struct um_classifier um_classifier;
@@ -40,8 +42,10 @@ typedef struct um_classifier um_classifier;
 um_status um_classifier_new(const um_model *m, const um_classifier_options *o, um_classifier **out);
 void um_classifier_free(um_classifier *c);
 size_t um_classifier_constant_bytes(const um_classifier *c);
-size_t um_classifier_run_bytes(const um_classifier *c); /* activations of all threads */
+size_t um_classifier_run_bytes(const um_classifier *c); /* activations of all threads; with a device: there */
+int um_classifier_batch(const um_classifier *c);        /* images that are best given at once: 1 on a CPU */
 um_status um_classifier_pack(um_classifier *c, const um_model *m, void *constants);
-void um_classifier_attach(um_classifier *c, const void *constants);
-/* images: (n,size,size,3) U8 RGB; logits: [n]. Local; one caller at a time. Errors: UM_NO_MEMORY. */
+/* constants: as um_plan_attach. Errors: UM_NO_MEMORY. */
+um_status um_classifier_attach(um_classifier *c, const void *constants);
+/* images: (n,size,size,3) U8 RGB; logits: [n]. Local; one caller at a time. Errors: UM_NO_MEMORY; a device's. */
 um_status um_classifier_run(um_classifier *c, um_pool *pool, const uint8_t *images, int n, float *logits);

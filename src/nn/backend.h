@@ -3,7 +3,7 @@
  *
  * src/nn/plan.c lowers a graph to steps: batch norm folded into the convolution before it, activation, residual sum, squeeze-and-excite's product and mean fused into their neighbours. A backend makes a
  * kernel of each step once (all choices, all sizes), packs its constants once into memory of the caller (which may be shared between processes), and then runs it any number of times: running allocates
- * nothing, asks the host nothing, and takes an opaque stream (NULL on a CPU), so that a backend may record a whole plan as one graph.
+ * nothing, asks the host nothing, and takes an opaque stream (NULL on a CPU), so that a backend of a device records a whole plan once and then only starts it (um_device_ops).
  *
  * Bits: on a CPU backend the result of a step is a pure function of its input and constants: not of the batch, the thread, or what else runs. `cpu` in f32 gives the same bits at every instruction-set
  * level (each output is one chain of fused multiply-adds in an order that the code writes down).
@@ -43,6 +43,23 @@ typedef struct um_step_weights {
 } um_step_weights;
 
 typedef struct um_kernel um_kernel; /* the backend's own */
+typedef struct um_tape um_tape;     /* the backend's own: work recorded for a device */
+
+/* Where a backend computes on a device: its memory, and work that is recorded once and started many times. All calls are of one thread at a time. Errors of all: UM_NO_MEMORY, UM_INTERNAL; a device that is lost fails every later call. */
+typedef struct um_device_ops {
+    int batch; /* images that a plan had better run at once */
+    um_status (*memory_new)(size_t bytes, void **out); /* of the device, 256-byte aligned; UM_NO_MEMORY says how much is free */
+    void (*memory_free)(void *p);
+    um_status (*host_new)(size_t bytes, void **out); /* of the host, which the device copies from and to while the host works */
+    void (*host_free)(void *p);
+    um_status (*upload)(void *to, const void *from, size_t bytes); /* from any memory of the host; done when it returns */
+    /* Calls record(user, stream) once; what that queues on the stream is kept. Pointers that were recorded must stay valid. */
+    um_status (*tape_new)(um_status (*record)(void *user, void *stream), void *user, um_tape **out);
+    um_status (*copy)(void *to, const void *from, size_t bytes, void *stream); /* within record: between memory_new's and host_new's */
+    um_status (*tape_begin)(um_tape *t); /* starts it behind what was begun before, and returns */
+    um_status (*tape_end)(um_tape *t);   /* waits for it */
+    void (*tape_free)(um_tape *t);
+} um_device_ops;
 
 typedef struct um_backend {
     const char *name; /* "ref", "cpu", "cuda" */
@@ -59,7 +76,8 @@ typedef struct um_backend {
     /* Packs weights[0..n) into `constants`. */
     um_status (*pack)(const um_kernel *k, const um_step_weights *weights, void *constants);
     /* value[i]: memory of the plan's value i, 64-byte aligned, with at least 64 readable bytes behind it. */
-    void (*run)(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream);
+    um_status (*run)(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream);
+    const um_device_ops *device; /* NULL: values, constants and scratch are memory of the host, and run computes before it returns */
 } um_backend;
 
 extern const um_backend um_backend_ref; /* plain C, every step, the oracle of the tests: src/nn/ref */

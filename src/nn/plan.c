@@ -87,6 +87,7 @@ done:
 void um_plan_free(um_plan *p)
 {
     if (p == NULL) return;
+    if (p->on_device != NULL) p->backend->device->memory_free(p->on_device);
     for (int i = 0; i < p->n_groups; i++) p->backend->kernel_free(p->group[i].kernel);
     free(p->group);
     free(p->step);
@@ -162,25 +163,70 @@ done:
     return st;
 }
 
-void um_plan_attach(um_plan *p, const void *constants) { p->constants = constants; }
+um_status um_plan_attach(um_plan *p, const void *constants)
+{
+    const um_device_ops *d = p->backend->device;
+    p->constants = constants;
+    if (d == NULL) return UM_OK;
+    if (p->on_device == NULL) UM_TRY(d->memory_new(p->constant_bytes, &p->on_device), "cannot hold the weights of a network");
+    p->constants = p->on_device;
+    return d->upload(p->on_device, constants, p->constant_bytes);
+}
+
+static um_status run_kernels(const um_run *r, void *stream)
+{
+    const um_plan *p = r->plan;
+    void *scratch = r->memory + um_align(p->arena_bytes);
+    for (int i = 0; i < p->n_groups; i++) UM_PASS(p->backend->run(p->group[i].kernel, p->constants + p->group[i].constants, r->value, scratch, stream));
+    return UM_OK;
+}
+
+static um_status record(void *user, void *stream)
+{
+    const um_run *r = user;
+    const um_plan *p = r->plan;
+    const um_device_ops *d = p->backend->device;
+    UM_PASS(d->copy(r->value[UM_VALUE_IMAGES], r->images, p->image_bytes, stream));
+    UM_PASS(run_kernels(r, stream));
+    return d->copy(r->out, r->value[p->output], p->output_bytes, stream);
+}
+
+static um_status allocate(um_run *r, size_t bytes)
+{
+    const um_plan *p = r->plan;
+    const um_device_ops *d = p->backend->device;
+    void *memory = NULL, *images = NULL, *out = NULL;
+    if (d == NULL) {
+        memory = aligned_alloc(UM_ALIGN_BYTES, bytes);
+        if (memory == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for the maps of a network (%zu MB)", bytes >> 20);
+        memset(memory, 0, bytes); /* so that the pages are there before the first image */
+        r->memory = memory;
+        return UM_OK;
+    }
+    um_status st = d->memory_new(bytes, &memory);
+    if (st == UM_OK) st = d->host_new(p->image_bytes, &images);
+    if (st == UM_OK) st = d->host_new(p->output_bytes, &out);
+    r->memory = memory;
+    r->images = images;
+    r->out = out;
+    if (st != UM_OK) return um_err_note(st, "cannot hold the maps of a network for %d images", p->options.batch);
+    memset(images, 0, p->image_bytes); /* what pads a batch is computed, too */
+    return UM_OK;
+}
 
 um_status um_run_new(const um_plan *p, um_run **out)
 {
     um_status st = UM_OK;
     um_run *r = calloc(1, sizeof *r);
-    size_t bytes = memory_bytes(p);
     *out = NULL;
     if (r == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory for a run");
     r->plan = p;
-    r->memory = aligned_alloc(UM_ALIGN_BYTES, bytes);
     r->value = calloc((size_t)p->n_values, sizeof *r->value);
-    if (r->memory == NULL || r->value == NULL) {
-        st = UM_FAIL(UM_NO_MEMORY, "out of memory for the maps of a network (%zu MB)", bytes >> 20);
-        goto done;
-    }
-    memset(r->memory, 0, bytes); /* so that the pages are there before the first image */
+    if (r->value == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "out of memory for a run"));
+    UM_GOTO_PASS(st, allocate(r, memory_bytes(p)));
     for (int i = 0; i < p->n_values; i++)
         if (p->value[i].placed) r->value[i] = r->memory + p->value[i].offset;
+    if (p->backend->device != NULL) UM_GOTO_PASS(st, p->backend->device->tape_new(record, r, &r->tape));
     *out = r;
 done:
     if (st != UM_OK) um_run_free(r);
@@ -190,17 +236,34 @@ done:
 void um_run_free(um_run *r)
 {
     if (r == NULL) return;
-    free(r->memory);
+    const um_device_ops *d = r->plan->backend->device;
+    if (d != NULL) {
+        d->tape_free(r->tape);
+        d->memory_free(r->memory);
+        d->host_free(r->images);
+        d->host_free(r->out);
+    } else
+        free(r->memory);
     free(r->value);
     free(r);
 }
 
-void um_run_forward(um_run *r, const uint8_t *images, float *out)
+um_status um_run_begin(um_run *r, const uint8_t *images, int n)
 {
     const um_plan *p = r->plan;
-    void *scratch = r->memory + um_align(p->arena_bytes);
+    const um_device_ops *d = p->backend->device;
+    if (n < 1 || n > p->options.batch) return UM_FAIL(UM_INTERNAL, "%d images for a plan of %d", n, p->options.batch);
+    r->n = n;
     /* Copied, because a kernel wants its input aligned and may read behind it: a thousandth of the time of the net. */
-    memcpy(r->value[UM_VALUE_IMAGES], images, p->image_bytes);
-    for (int i = 0; i < p->n_groups; i++) p->backend->run(p->group[i].kernel, p->constants + p->group[i].constants, r->value, scratch, NULL);
-    memcpy(out, r->value[p->output], p->output_bytes);
+    memcpy(d != NULL ? r->images : r->value[UM_VALUE_IMAGES], images, p->image_bytes / (size_t)p->options.batch * (size_t)n);
+    return d != NULL ? d->tape_begin(r->tape) : run_kernels(r, NULL);
+}
+
+um_status um_run_end(um_run *r, float *out)
+{
+    const um_plan *p = r->plan;
+    const um_device_ops *d = p->backend->device;
+    if (d != NULL) UM_PASS(d->tape_end(r->tape));
+    memcpy(out, d != NULL ? r->out : r->value[p->output], p->output_bytes / (size_t)p->options.batch * (size_t)r->n);
+    return UM_OK;
 }

@@ -45,12 +45,17 @@ struct um_plan {
     size_t image_bytes, output_bytes; /* of the batch */
     size_t constant_bytes, arena_bytes, scratch_bytes;
     const unsigned char *constants; /* NULL before um_plan_attach */
+    void *on_device;                /* the plan's own copy of them; NULL without a device */
 };
 
 struct um_run {
     const um_plan *plan;
-    unsigned char *memory; /* arena, then scratch */
+    unsigned char *memory; /* arena, then scratch: of the device, where there is one */
     void **value;          /* [n_values]; NULL where a value has no memory */
+    int n;                 /* images of the run that was begun */
+    unsigned char *images; /* with a device: what its copies read and write */
+    float *out;
+    um_tape *tape;
 };
 
 /* Fills step, source, value and output. Errors: UM_DATA, UM_NO_MEMORY. */

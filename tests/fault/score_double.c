@@ -22,15 +22,14 @@ enum { MODELS = 2 };
 um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um_score_setup *s)
 {
     static char first[] = "first", second[] = "second", *names[] = {first, second};
-    static char isa[32];
     const char *model = getenv("UNMASK_DOUBLE_MODEL");
     char variable[32];
     (void)wish;
-    *s = (um_score_setup){.name = names, .precision = wish->bf16 ? "bf16" : "f32", .backend = "double", .isa = isa};
+    *s = (um_score_setup){.name = names, .precision = wish->bf16 ? "bf16" : "f32", .backend = "double"};
     s->scorer.n_models = MODELS;
     snprintf(s->detector, sizeof s->detector, "0123456789abcdef");
     snprintf(variable, sizeof variable, "UNMASK_DOUBLE_ISA_%d", ctx->world.rank);
-    snprintf(isa, sizeof isa, "%s", getenv(variable) != NULL ? getenv(variable) : "any");
+    snprintf(s->isa, sizeof s->isa, "%s", getenv(variable) != NULL ? getenv(variable) : "any");
     return um_buf_add_str(&s->fingerprints, model != NULL ? model : "1111111111111111 2222222222222222");
 }
 

@@ -46,15 +46,17 @@ static int dump_logits(const um_graph *g, int size, char **argv)
     }
     logits = calloc(n, sizeof *logits);
     if (logits == NULL || um_plan_new(g, b, &o, &p) != UM_OK || (constants = aligned_alloc(64, um_plan_constant_bytes(p))) == NULL ||
-        um_plan_pack(p, params, constants) != UM_OK || um_run_new(p, &r) != UM_OK) {
+        um_plan_pack(p, params, constants) != UM_OK || um_plan_attach(p, constants) != UM_OK || um_run_new(p, &r) != UM_OK) {
         fail("cannot make the plan");
         goto done;
     }
-    um_plan_attach(p, constants);
     fprintf(stderr, "constants %zu bytes, run %zu bytes\n", um_plan_constant_bytes(p), um_plan_run_bytes(p));
     for (size_t i = 0; i < n; i += (size_t)batch) {
         double begin = um_clock_s();
-        um_run_forward(r, images + i * each, logits + i);
+        if (um_run_forward(r, images + i * each, batch, logits + i) != UM_OK) {
+            fail("cannot run the plan");
+            goto done;
+        }
         fprintf(stderr, "%.2f ms\n", (um_clock_s() - begin) * 1e3);
     }
     for (size_t i = 0; i < n; i++) printf("%.9g\n", (double)logits[i]);

@@ -42,9 +42,9 @@ static void run(const um_graph *g, const um_backend *b, um_dtype precision, int 
     if (p == NULL) return;
     constants = aligned_alloc(64, um_plan_constant_bytes(p));
     CHECK_OK(um_plan_pack(p, params, constants));
-    um_plan_attach(p, constants);
+    CHECK_OK(um_plan_attach(p, constants));
     CHECK_OK(um_run_new(p, &r));
-    if (r != NULL) um_run_forward(r, images, logits);
+    if (r != NULL) CHECK_OK(um_run_forward(r, images, batch, logits));
     um_run_free(r);
     um_plan_free(p);
     free(constants);

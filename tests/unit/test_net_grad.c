@@ -343,9 +343,9 @@ static void test_evaluate(void)
     CHECK_OK(um_plan_new(g, &um_backend_cpu, &po, &plan));
     void *constants = aligned_alloc(64, um_plan_constant_bytes(plan));
     CHECK_OK(um_plan_pack(plan, params, constants));
-    um_plan_attach(plan, constants);
+    CHECK_OK(um_plan_attach(plan, constants));
     CHECK_OK(um_run_new(plan, &r));
-    um_run_forward(r, images, logits[2]);
+    CHECK_OK(um_run_forward(r, images, N, logits[2]));
     CHECK(off(logits[0], logits[2], N) < 1e-5);
     um_run_free(r);
     um_plan_free(plan);

@@ -79,7 +79,7 @@ static um_status merged_pack(const um_kernel *k, const um_step_weights *w, void 
     }
     return UM_OK;
 }
-static void merged_run(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream)
+static um_status merged_run(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream)
 {
     const merged *m = (const merged *)k;
     const unsigned char *from = constants;
@@ -92,11 +92,12 @@ static void merged_run(const um_kernel *k, const void *constants, void *const *v
         at += between(&m->step[i]);
     }
     for (int i = 0; i < m->n; i++) {
-        um_backend_ref.run(m->part[i], from, own, at, stream);
+        CHECK_OK(um_backend_ref.run(m->part[i], from, own, at, stream));
         from += um_align(um_backend_ref.constant_bytes(m->part[i]));
     }
+    return UM_OK;
 }
-static const um_backend merging = {"merging", all_precisions, merge, merged_new, merged_free, merged_constants, merged_scratch, merged_pack, merged_run};
+static const um_backend merging = {"merging", all_precisions, merge, merged_new, merged_free, merged_constants, merged_scratch, merged_pack, merged_run, NULL};
 
 typedef struct machine {
     um_plan *plan;
@@ -114,7 +115,7 @@ static machine machine_new(const um_graph *g, const um_backend *b, um_dtype prec
     if (m.plan == NULL) exit(TEST_END());
     m.constants = aligned_alloc(64, um_plan_constant_bytes(m.plan));
     CHECK_OK(um_plan_pack(m.plan, params, m.constants));
-    um_plan_attach(m.plan, m.constants);
+    CHECK_OK(um_plan_attach(m.plan, m.constants));
     CHECK_OK(um_run_new(m.plan, &m.run));
     if (m.run == NULL) exit(TEST_END());
     return m;
@@ -160,10 +161,10 @@ static void check_graph(const um_graph *g, const char *what)
             if (!backends[b]->has((um_dtype)precision)) continue;
             machine m = machine_new(g, backends[b], (um_dtype)precision, BATCH, params);
             check_memory(m.plan);
-            um_run_forward(m.run, images, first);
+            CHECK_OK(um_run_forward(m.run, images, BATCH, first));
             memset(m.run->memory, 0xff, um_align(m.plan->arena_bytes) + um_align(m.plan->scratch_bytes)); /* NaN everywhere */
             n_allocations = 0;
-            um_run_forward(m.run, images, again);
+            CHECK_OK(um_run_forward(m.run, images, BATCH, again));
             CHECK_INT(n_allocations, 0);
             CHECK(memcmp(first, again, BATCH * n_out * sizeof *first) == 0);
             for (int i = 0; i < BATCH; i++) {
@@ -308,20 +309,20 @@ static void test_batches_and_constants(void)
     for (uint32_t i = 0; i < 4; i++) golden_picture(i, SIZE, images + i * EACH);
     for (int precision = UM_F32; precision <= UM_BF16; precision++) {
         machine four = machine_new(g, &um_backend_ref, (um_dtype)precision, 4, params), one = machine_new(g, &um_backend_ref, (um_dtype)precision, 1, params);
-        um_run_forward(four.run, images, whole);
+        CHECK_OK(um_run_forward(four.run, images, 4, whole));
         for (size_t by = 1; by < 4; by++) {
             memcpy(moved, images + by * EACH, (4 - by) * EACH);
             memcpy(moved + (4 - by) * EACH, images, by * EACH);
-            um_run_forward(four.run, moved, shifted);
+            CHECK_OK(um_run_forward(four.run, moved, 4, shifted));
             for (size_t i = 0; i < 4; i++) CHECK(memcmp(&shifted[i], &whole[(i + by) % 4], sizeof alone) == 0);
         }
         /* `one` forgets its own constants and takes a copy of those of `four`: they do not depend on the batch. */
         CHECK_INT(um_plan_constant_bytes(one.plan), um_plan_constant_bytes(four.plan));
         CHECK(memcmp(one.constants, four.constants, um_plan_constant_bytes(four.plan)) == 0);
         memset(one.constants, 0xff, um_plan_constant_bytes(one.plan));
-        um_plan_attach(one.plan, four.constants);
+        CHECK_OK(um_plan_attach(one.plan, four.constants));
         for (size_t i = 0; i < 4; i++) {
-            um_run_forward(one.run, images + i * EACH, &alone);
+            CHECK_OK(um_run_forward(one.run, images + i * EACH, 1, &alone));
             CHECK(memcmp(&alone, &whole[i], sizeof alone) == 0);
         }
         machine_free(&four);

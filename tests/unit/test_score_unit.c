@@ -115,7 +115,7 @@ static void bench_new(bench *b, int n_threads)
             constants[m] = aligned_alloc(64, bytes);
             CHECK_OK(um_classifier_pack(b->model[m], &models[m], constants[m]));
         }
-        um_classifier_attach(b->model[m], constants[m]);
+        CHECK_OK(um_classifier_attach(b->model[m], constants[m]));
     }
     s->pool = UM_POOL_PERSONS;
     s->frames = (um_frames){.kind = UM_FRAMES_SPREAD, .count = 32};

@@ -471,22 +471,22 @@ static void run_bottleneck(const call *c)
     }
 }
 
-static void run(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream)
+static um_status run(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream)
 {
     const call c = {k, constants, value, scratch};
     const um_step *s = &k->step[0];
     (void)stream;
     if (k->n > 1) {
         run_bottleneck(&c);
-        return;
+        return UM_OK;
     }
     if (s->kind == UM_STEP_CONV) {
         run_conv(&c);
-        return;
+        return UM_OK;
     }
     if (s->kind == UM_STEP_DEPTHWISE) {
         run_single_depthwise(&c);
-        return;
+        return UM_OK;
     }
     size_t in = (size_t)s->h * (size_t)s->w * (size_t)s->c, out = (size_t)s->p * (size_t)s->q * (size_t)s->k;
     for (int i = 0; i < s->n; i++) {
@@ -503,6 +503,7 @@ static void run(const um_kernel *k, const void *constants, void *const *value, v
             k->k->act(x, gate, residual, (size_t)s->h * (size_t)s->w, s->c, s->act, slope, y, s->out_type);
         }
     }
+    return UM_OK;
 }
 
 const um_backend um_backend_cpu = {

@@ -200,7 +200,7 @@ static um_status pack(const um_kernel *k, const um_step_weights *w, void *consta
     return UM_OK;
 }
 
-static void run(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream)
+static um_status run(const um_kernel *k, const void *constants, void *const *value, void *scratch, void *stream)
 {
     const um_step *s = &k->step;
     (void)stream;
@@ -212,6 +212,7 @@ static void run(const um_kernel *k, const void *constants, void *const *value, v
     case UM_STEP_MAX_POOL: run_max_pool(s, value[s->in], value[s->out]); break;
     case UM_STEP_ACT: run_elements(s, constants, value); break;
     }
+    return UM_OK;
 }
 
-const um_backend um_backend_ref = {"ref", has, take, kernel_new, kernel_free, constant_bytes, scratch_bytes, pack, run};
+const um_backend um_backend_ref = {"ref", has, take, kernel_new, kernel_free, constant_bytes, scratch_bytes, pack, run, NULL};

@@ -1,0 +1,155 @@
+#include "jobs/device.h"
+
+#include "src/core/cpu.h"
+#include "src/core/log.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+um_status um_device_module(const um_gpu_module **out)
+{
+    static const char *const places[] = {"libunmask_cuda.so", "../lib/unmask/libunmask_cuda.so"};
+    const char *given = getenv("UNMASK_CUDA_MODULE");
+    um_buf path = {0};
+    um_status st = UM_OK;
+    *out = NULL;
+    if (given != NULL && *given != 0) return um_gpu_module_load(given, out);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        UM_GOTO_PASS(st, um_job_beside(places[i], &path));
+        if (i > 0 || access((char *)path.data, F_OK) == 0) break; /* the last one's absence is told */
+    }
+    st = um_gpu_module_load((char *)path.data, out);
+done:
+    um_buf_release(&path);
+    return st;
+}
+
+/* The one NUMA node that all processors of this rank belong to; -1: several, or not known. */
+static int numa_of_rank(void)
+{
+    cpu_set_t mine;
+    int node = -1;
+    CPU_ZERO(&mine);
+    if (sched_getaffinity(0, sizeof mine, &mine) != 0) return -1;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        char path[96];
+        int found = -1;
+        if (!CPU_ISSET(cpu, &mine)) continue;
+        for (int n = 0; n < 64 && found < 0; n++) {
+            snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/node%d", cpu, n);
+            if (access(path, F_OK) == 0) found = n;
+        }
+        if (found < 0 || (node >= 0 && node != found)) return -1;
+        node = found;
+    }
+    return node;
+}
+
+/* What this rank sees. A view without GPUs says why in the error chain. */
+static um_status look(const um_world *w, bool automatic, const um_gpu_module **module, um_gpu_list *list, um_gpu_view *view)
+{
+    *view = (um_gpu_view){.node = w->node, .numa = numa_of_rank()};
+    UM_PASS(um_device_module(module));
+    if (automatic && (*module)->emulated) return UM_FAIL(UM_CONFIG, "the GPU module is the tests' emulator, which is taken with --device gpu only");
+    UM_PASS((*module)->list(list));
+    view->n = list->n;
+    for (int i = 0; i < list->n; i++) {
+        memcpy(view->gpu[i].bus, list->device[i].bus, sizeof view->gpu[i].bus);
+        view->gpu[i].numa = list->device[i].numa;
+    }
+    return UM_OK;
+}
+
+typedef struct share_of_rank {
+    int device, n_sharing;
+} share_of_rank;
+
+/* Rank 0 decides for all. Collective. */
+static um_status assign(um_world *w, const um_gpu_view *mine, bool share, share_of_rank *out, int *without)
+{
+    char *views = NULL;
+    size_t n_views = 0;
+    int64_t left = 0;
+    share_of_rank *all = calloc((size_t)w->size, sizeof *all);
+    int *device = calloc((size_t)w->size, sizeof *device), *sharing = calloc((size_t)w->size, sizeof *sharing);
+    um_status st = all == NULL || device == NULL || sharing == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %d ranks", w->size) : UM_OK;
+    UM_GOTO_PASS(st, um_agree(w, st, "sharing out the GPUs"));
+    UM_GOTO_PASS(st, um_world_gather(w, mine, sizeof *mine, &views, &n_views));
+    if (w->rank == 0) {
+        left = um_gpu_assign((const um_gpu_view *)(const void *)views, w->size, share, device, sharing);
+        for (int i = 0; i < w->size; i++) all[i] = (share_of_rank){device[i], sharing[i]};
+        if (left < 0) st = UM_FAIL(UM_NO_MEMORY, "no memory for %d ranks", w->size);
+    }
+    UM_GOTO_PASS(st, um_agree(w, st, "sharing out the GPUs"));
+    um_world_bcast(w, all, (size_t)w->size * sizeof *all);
+    um_world_bcast(w, &left, sizeof left);
+    *out = all[w->rank];
+    *without = (int)left;
+done:
+    free(views);
+    free(all);
+    free(device);
+    free(sharing);
+    return st;
+}
+
+um_status um_device_open(um_job_context *ctx, const char *device, bool share_gpus, um_device *out)
+{
+    um_world *w = &ctx->world;
+    const char *setting = getenv("UNMASK_CUDA");
+    const um_gpu_module *module = NULL;
+    um_gpu_list list = {0};
+    um_gpu_view view;
+    share_of_rank mine = {-1, 0};
+    int without = 0;
+    um_status st = UM_OK;
+    *out = (um_device){.backend = &um_backend_cpu, .number = -1};
+    if (setting != NULL && *setting != 0 && strcmp(setting, "auto") != 0 && strcmp(setting, "on") != 0 && strcmp(setting, "off") != 0)
+        return UM_FAIL(UM_CONFIG, "UNMASK_CUDA=%s: auto, on and off are known", um_quote(setting));
+    if (strcmp(device, "auto") == 0 && setting != NULL && strcmp(setting, "on") == 0) device = "gpu";
+    if (strcmp(device, "auto") == 0 && setting != NULL && strcmp(setting, "off") == 0) device = "cpu";
+    bool automatic = strcmp(device, "auto") == 0;
+    int64_t blind = 0; /* ranks that see no GPU */
+    if (strcmp(device, "cpu") != 0) {
+        st = look(w, automatic, &module, &list, &view);
+        blind = st != UM_OK;
+    }
+    if (strcmp(device, "cpu") == 0) return UM_OK;
+    if (automatic) {
+        um_world_sum_i64(w, &blind, 1);
+        um_world_bcast(w, &blind, sizeof blind);
+        if (blind > 0) {
+            /* Ranks must compute the same bits. All without is a machine without GPUs, and no surprise; some is. */
+            if (w->rank == 0 && blind < w->size)
+                um_log(UM_LOG_WARN, "%lld of %d ranks see no GPU: all compute on processors; --device gpu says what is missing", (long long)blind, w->size);
+            else if (w->rank == 0)
+                um_log(UM_LOG_INFO, "no GPU: %s", um_err_text());
+            um_err_clear();
+            return UM_OK;
+        }
+    } else
+        UM_PASS(um_agree(w, st, "looking for GPUs"));
+    UM_PASS(assign(w, &view, share_gpus, &mine, &without));
+    if (without > 0)
+        return UM_FAIL(UM_CONFIG, "%d of %d ranks have no GPU of their own: start one rank for each GPU (mpirun -n, --ntasks-per-node), or give --share-gpus, or --device cpu", without, w->size);
+    st = module->open(mine.device);
+    UM_PASS(um_agree(w, st, "opening the GPU"));
+    *out = (um_device){.backend = module->backend, .module = module, .gpu = list.device[mine.device], .number = mine.device, .cublaslt = (int)list.cublaslt, .shared = mine.n_sharing > 1};
+    if (module->emulated && w->rank == 0) um_log(UM_LOG_WARN, "the GPU is emulated: this is for tests");
+    return UM_OK;
+}
+
+void um_device_arithmetic(const um_device *d, char *out, size_t size)
+{
+    if (d->module == NULL) snprintf(out, size, "%s", um_cpu_level_name(um_cpu_level_get()));
+    else snprintf(out, size, "sm_%d, cuBLASLt %d", d->gpu.sm, d->cublaslt);
+}
+
+void um_device_close(um_device *d)
+{
+    if (d->module != NULL) d->module->close();
+    *d = (um_device){0};
+}
