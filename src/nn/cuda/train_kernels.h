@@ -28,8 +28,9 @@ typedef struct um_gpu_moment {
     uint64_t seed;
     int64_t step, first;        /* of net.h's um_net_batch: name the draws of dropout */
     double rate;                /* of learning */
-    double scale, max_norm;     /* of gradients: 1 / micro-batches; 0: no clipping. um_optim_norm is that of the gradients as they are, before `scale` */
-    int32_t head_only, average; /* average: is this one of the updates that move the average? */
+    double scale, max_norm;     /* of gradients: 1 / micro-batches; the norm, behind `scale`, to which they are clipped, 0: none */
+    double max_loss;            /* a step with a loss above it is skipped; 0: only one whose loss is not finite */
+    int32_t head_only, reserved;
 } um_gpu_moment;
 
 /* ---- batch norm ----
@@ -245,7 +246,7 @@ typedef struct um_gpu_loss_args {
     const uint8_t *weight;
     float *d_logit;
     um_gpu_loss_result *result;
-    void *scratch;             /* (n) f64 */
+    void *scratch;
 } um_gpu_loss_args;
 size_t um_gpu_loss_scratch(const um_gpu_loss_args *a);
 size_t um_gpu_loss_bytes(const um_gpu_loss_args *a);
@@ -291,7 +292,7 @@ typedef struct um_gpu_opt_state {
     int64_t n_average;            /* of the average before this one */
     int64_t n_skipped;
     double norm;                  /* of the last gradients, times `scale` of the moment */
-    int32_t ok;                   /* 1: this step is taken. 0: the loss or a trained gradient is not finite; parameters, moments and average stay */
+    int32_t ok;                   /* 1: this step is taken. 0: a loss or a trained gradient is not finite, or a loss too large; parameters, moments and average stay */
     int32_t reserved;
     float scale, rate;            /* of this step */
     float correction[2][2], fresh;
@@ -304,7 +305,8 @@ typedef struct um_gpu_opt_args {
     int64_t param_count, n_pieces;
     const um_gpu_piece *piece;
     const um_gpu_moment *moment;
-    const um_gpu_loss_result *loss; /* NULL: gradients alone say whether the step is taken */
+    const um_gpu_loss_result *loss; /* [n_losses], of the micro-batches */
+    int n_losses;                  /* 0: gradients alone say whether the step is taken */
     float *params, *slot[2];       /* slots as um_optim_state; NULL where the rule has none */
     const float *grads;
     float *average;                /* NULL: none */
@@ -313,6 +315,8 @@ typedef struct um_gpu_opt_args {
 } um_gpu_opt_args;
 size_t um_gpu_opt_scratch(const um_gpu_opt_args *a);
 size_t um_gpu_opt_bytes(const um_gpu_opt_args *a);
+/* sum[i] += grads[i] (first: =): micro-batches. */
+cudaError_t um_gpu_accumulate(float *sum, const float *grads, int64_t count, bool first, cudaStream_t stream);
 /* Norm and check of the gradients, clipping, the update, the average: um_optim_norm, um_optim_clip, um_optim_step, um_optim_average. */
 cudaError_t um_gpu_opt(const um_gpu_opt_args *a, cudaStream_t stream);
 
