@@ -1,7 +1,7 @@
 #pragma once
 /* train.cuh: what the kernels of training share: swish and its derivative, walking over a map, and sums.
  *
- * A walk: a block has 256 threads for 64 channels: 8 of them side by side take 8 channels each of one pixel, 32 pixels at a time. A thread keeps its channels, and so their constants in registers. blockIdx is (part of the image, channels, image). */
+ * A walk: a block has 256 threads for 64 channels: 8 of them side by side take 8 channels each of one pixel, 32 pixels at a time. blockIdx is (part of the image, channels, image). */
 #include "src/nn/cuda/elem.cuh"
 #include "src/nn/cuda/train_kernels.h"
 
@@ -44,16 +44,26 @@ static __device__ __forceinline__ um_walk um_walk_of(int c)
     w.image = blockIdx.z;
     return w;
 }
-/* The thread's 8 of (C) numbers; NULL: `other`. */
-static __device__ __forceinline__ void um_constants(const um_walk &w, const float *p, float other, float *v)
+/* The block's 64 of (C) numbers into shared memory, whence a thread takes four at a time as it needs them (um_constants): eight of each in registers would leave too few for a block more. NULL: `other`. The caller synchronises. */
+static __device__ __forceinline__ void um_stage(float *to, const float *from, float other, int c)
 {
+    int i = (int)threadIdx.x, channel = (int)blockIdx.y * UM_WALK_CHANNELS + i;
+    if (i < UM_WALK_CHANNELS) to[i] = from != NULL && channel < c ? from[channel] : other;
+}
+static constexpr size_t um_stage_bytes(int k) { return (size_t)k * UM_WALK_CHANNELS * sizeof(float); }
+/* at: the channel within the block's, a multiple of 4; opaque, so that it is really loaded here. */
+template <int K> static __device__ __forceinline__ void um_constants(const float *staged, int at, float (&v)[K][4])
+{
+    um_opaque(at);
 #pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = other;
-    if (p != NULL && w.left > 0) um_load_channels(p + w.c0, w.left, w.whole, v);
+    for (int k = 0; k < K; k++) {
+        float4 f = *(const float4 *)(staged + k * UM_WALK_CHANNELS + at);
+        v[k][0] = f.x, v[k][1] = f.y, v[k][2] = f.z, v[k][3] = f.w;
+    }
 }
 
 /* K sums of 8 channels a thread become (K, C) of the block: rows of a warp meet in shuffles, warps in shared memory, in their order. shared: um_sums_bytes(K). Every thread of the block calls it. */
-static inline size_t um_sums_bytes(int k) { return (size_t)k * UM_WARPS * UM_WALK_CHANNELS * sizeof(float); }
+static constexpr size_t um_sums_bytes(int k) { return (size_t)k * UM_WARPS * UM_WALK_CHANNELS * sizeof(float); }
 template <int K> static __device__ __forceinline__ void um_block_sums(float (&v)[K][8], float *shared, int c, float *out)
 {
     int warp = (int)threadIdx.x / UM_WARP, lane = (int)threadIdx.x % UM_WARP;

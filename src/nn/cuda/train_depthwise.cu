@@ -180,7 +180,7 @@ extern "C" cudaError_t um_gpu_depthwise_fwd(const um_gpu_depthwise_train_args *a
 
 /* ---- backward ---- */
 
-static const int BWD_CHANNELS = 32, BWD_GROUPS = BWD_CHANNELS / 4, BWD_ROWS = 16, BWD_COLS = 8, BWD_CONSTANTS = 8;
+static const int BWD_CHANNELS = 32, BWD_GROUPS = BWD_CHANNELS / 4, BWD_ROWS = 16, BWD_COLS = 8, BWD_CONSTANTS = 10;
 
 /* Column x of the tile is column x0 + x of the input, with x0 + pad even where the stride is 2: which taps of which outputs lie on it is then known when this is compiled. Output column of (x, tap s): q0 + (x - s + R - 1) / STRIDE, where the
  * division leaves nothing. */
@@ -190,7 +190,7 @@ template <int R, int STRIDE> struct bwd_tile {
         float dz[out_rows][out_cols][BWD_CHANNELS];
         float meet[WARPS][kept][BWD_CHANNELS]; /* gradients of the taps, sum(du1), sum(du1 xhat1) */
         float weight[R * R][BWD_CHANNELS];
-        float constant[BWD_CONSTANTS][BWD_CHANNELS]; /* of z2: mean, scale, bias, b, c, gate, m */
+        float constant[BWD_CONSTANTS][BWD_CHANNELS]; /* of z2: mean, scale, bias, b, c, gate, m; of `in`: mean, scale, bias */
     };
 };
 
@@ -222,7 +222,6 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
     UM_GPU_SHARED(typename tl::shared, shared);
     int group = (int)threadIdx.x % BWD_GROUPS, lane = (int)threadIdx.x % UM_WARP, warp = (int)threadIdx.x / UM_WARP, first = (int)blockIdx.y * BWD_CHANNELS, c = first + lane, left = a.c - first - group * 4;
     bool whole = a.c % 8 == 0, there = c < a.c;
-    float mean = 0, scale = 1, bias = 0;
 
     for (int i = (int)threadIdx.x; i < R * R * BWD_CHANNELS; i += THREADS) {
         int channel = first + i % BWD_CHANNELS;
@@ -234,8 +233,10 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
         shared->constant[2][lane] = there ? a.out_norm.bias[c] : 0.0f;
         shared->constant[3][lane] = there ? a.out_norm.b[c] : 0.0f;
         shared->constant[4][lane] = there ? a.out_norm.c[c] : 0.0f;
+        shared->constant[7][lane] = a.normed && there ? a.in_norm.mean[c] : 0.0f;
+        shared->constant[8][lane] = a.normed && there ? a.in_norm.scale[c] : 0.0f;
+        shared->constant[9][lane] = a.normed && there ? a.in_norm.bias[c] : 0.0f;
     }
-    if (a.normed && there) mean = a.in_norm.mean[c], scale = a.in_norm.scale[c], bias = a.in_norm.bias[c];
     float(*own)[BWD_CHANNELS] = shared->meet[warp];
     for (int i = 0; i < tl::kept; i++) own[i][lane] = 0;
 
@@ -254,16 +255,22 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
             float dz[4] = {};
             if (left > 0 && p >= 0 && p < a.p && q >= 0 && q < a.q) {
                 size_t at = ((image * (size_t)a.p + (size_t)p) * (size_t)a.q + (size_t)q) * (size_t)a.c + (size_t)(first + group * 4);
-                float z[4], e[4], k[7][4];
+                float z[4], e[4];
                 load4_of((const T *)a.out + at, left, whole, z);
                 load4_of((const T *)a.e + at, left, whole, e);
 #pragma unroll
-                for (int j = 0; j < 7; j++) load4(&shared->constant[j][group * 4], k[j]);
+                for (int pair = 0; pair < 4; pair += 2) {
+                    float k[7][2];
+                    int channel = group * 4 + pair;
+                    um_opaque(channel); /* two channels' constants at a time */
 #pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    float d = z[j] - k[0][j], u = fmaf(d, k[1][j], k[2][j]);
-                    float du = fmaf(e[j], k[5][j], k[6][j]) * um_swish_slope(u, um_fast_sigmoid(u));
-                    dz[j] = fmaf(k[1][j], du, fmaf(k[3][j], d, k[4][j]));
+                    for (int j = 0; j < 7; j++) load_pair(&shared->constant[j][channel], k[j]);
+#pragma unroll
+                    for (int j = 0; j < 2; j++) {
+                        float d = z[pair + j] - k[0][j], u = fmaf(d, k[1][j], k[2][j]);
+                        float du = fmaf(e[pair + j], k[5][j], k[6][j]) * um_swish_slope(u, um_fast_sigmoid(u));
+                        dz[pair + j] = fmaf(k[1][j], du, fmaf(k[3][j], d, k[4][j]));
+                    }
                 }
             }
             *(float4 *)&shared->dz[i / tl::out_cols][i % tl::out_cols][group * 4] = make_float4(dz[0], dz[1], dz[2], dz[3]);
@@ -276,7 +283,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
             if (!there || y < 0 || y >= a.h) continue;
             int64_t at = (((int64_t)image * a.h + y) * a.w + x0) * a.c + c;
             int step = a.c, from = x0;
-            float in[BWD_COLS], acc[BWD_COLS] = {};
+            float in[BWD_COLS], acc[BWD_COLS] = {}, mean = shared->constant[7][lane], scale = shared->constant[8][lane], bias = shared->constant[9][lane];
 #pragma unroll
             for (int x = 0; x < BWD_COLS; x++) {
                 in[x] = 0;
@@ -305,6 +312,9 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
             }
             um_opaque(step);
             um_opaque(from);
+            int again = lane;
+            um_opaque(again);
+            mean = shared->constant[7][again], scale = shared->constant[8][again], bias = shared->constant[9][again];
 #pragma unroll
             for (int x = 0; x < BWD_COLS; x++) {
                 if (from + x < 0 || from + x >= a.w) continue;

@@ -6,12 +6,12 @@ static size_t parts_of(int n, int area, int c, int k) { return (size_t)n * (size
 
 /* ---- statistics ---- */
 
-template <class T> static __global__ void __launch_bounds__(UM_WALK_THREADS) norm_stats_kernel(um_gpu_norm_stats_args a)
+template <class T> static __global__ void __launch_bounds__(UM_WALK_THREADS, 4) norm_stats_kernel(um_gpu_norm_stats_args a)
 {
     UM_GPU_SHARED(float, shared);
     um_walk w = um_walk_of(a.c);
-    float about[8], sum[2][8] = {};
-    um_constants(w, a.about, 0, about);
+    float about[8] = {}, sum[2][8] = {};
+    if (w.left > 0) um_load_channels(a.about + w.c0, w.left, w.whole, about);
     if (w.left > 0) {
         const T *z = (const T *)a.z + w.image * (size_t)a.area * (size_t)a.c + w.c0;
         int end = min(a.area, ((int)blockIdx.x + 1) * UM_WALK_SUM_PIXELS);
@@ -96,32 +96,34 @@ extern "C" cudaError_t um_gpu_norm_data_finish(const um_gpu_norm_data_finish_arg
 
 /* ---- forward ---- */
 
-template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS) norm_fwd_kernel(um_gpu_norm_fwd_args a)
+template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS, 4) norm_fwd_kernel(um_gpu_norm_fwd_args a)
 {
+    UM_GPU_SHARED(float, staged);
     um_walk w = um_walk_of(a.c);
+    um_stage(staged, a.norm.mean, 0, a.c);
+    um_stage(staged + UM_WALK_CHANNELS, a.norm.scale, 0, a.c);
+    um_stage(staged + 2 * UM_WALK_CHANNELS, a.norm.bias, 0, a.c);
+    um_stage(staged + 3 * UM_WALK_CHANNELS, a.gate == NULL ? NULL : a.gate + w.image * (size_t)a.c, 1, a.c);
+    if (a.keep != NULL && threadIdx.x < UM_WALK_CHANNELS) staged[3 * UM_WALK_CHANNELS + threadIdx.x] *= a.keep[w.image];
+    __syncthreads();
     if (w.left <= 0) return;
-    float mean[8], scale[8], bias[8], gate[8];
-    um_constants(w, a.norm.mean, 0, mean);
-    um_constants(w, a.norm.scale, 0, scale);
-    um_constants(w, a.norm.bias, 0, bias);
-    um_constants(w, a.gate == NULL ? NULL : a.gate + w.image * (size_t)a.c, 1, gate);
-    if (a.keep != NULL) {
-        float keep = a.keep[w.image];
-#pragma unroll
-        for (int j = 0; j < 8; j++) gate[j] *= keep;
-    }
     size_t at = w.image * (size_t)a.area * (size_t)a.c + (size_t)w.c0;
     int end = min(a.area, ((int)blockIdx.x + 1) * UM_WALK_MAP_PIXELS);
-#pragma unroll 2
+#pragma unroll 1
     for (int i = (int)blockIdx.x * UM_WALK_MAP_PIXELS + w.row; i < end; i += UM_WALK_ROWS) {
         size_t p = at + (size_t)i * (size_t)a.c;
         float v[8], x[8] = {};
         um_load_channels((const T *)a.z + p, w.left, w.whole, v);
         if (a.residual != NULL) um_load_channels((const T *)a.residual + p, w.left, w.whole, x);
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            float u = fmaf(v[j] - mean[j], scale[j], bias[j]);
-            v[j] = fmaf(SWISH ? um_swish(u) : u, gate[j], x[j]);
+        for (int half = 0; half < 8; half += 4) {
+            float k[4][4]; /* mean, scale, bias, gate */
+            um_constants(staged, w.group * 8 + half, k);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                float u = fmaf(v[half + j] - k[0][j], k[1][j], k[2][j]);
+                v[half + j] = fmaf(SWISH ? um_swish(u) : u, k[3][j], x[half + j]);
+            }
         }
         um_store_channels((T *)a.out + p, w.left, w.whole, v);
     }
@@ -142,17 +144,18 @@ extern "C" size_t um_gpu_norm_fwd_bytes(const um_gpu_norm_fwd_args *a)
 extern "C" cudaError_t um_gpu_norm_fwd(const um_gpu_norm_fwd_args *a, cudaStream_t stream)
 {
     dim3 grid = grid_of(a->n, a->area, a->c, UM_WALK_MAP_PIXELS);
-    return a->n == 0 ? cudaSuccess : LAUNCH(norm_fwd_kernel, a, grid, 0, stream);
+    return a->n == 0 ? cudaSuccess : LAUNCH(norm_fwd_kernel, a, grid, um_stage_bytes(4), stream);
 }
 
-template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS) norm_means_kernel(um_gpu_norm_means_args a)
+template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS, 4) norm_means_kernel(um_gpu_norm_means_args a)
 {
     UM_GPU_SHARED(float, shared);
     um_walk w = um_walk_of(a.c);
-    float mean[8], scale[8], bias[8], sum[1][8] = {};
-    um_constants(w, a.norm.mean, 0, mean);
-    um_constants(w, a.norm.scale, 0, scale);
-    um_constants(w, a.norm.bias, 0, bias);
+    float sum[1][8] = {}, *staged = shared + um_sums_bytes(1) / sizeof(float);
+    um_stage(staged, a.norm.mean, 0, a.c);
+    um_stage(staged + UM_WALK_CHANNELS, a.norm.scale, 0, a.c);
+    um_stage(staged + 2 * UM_WALK_CHANNELS, a.norm.bias, 0, a.c);
+    __syncthreads();
     if (w.left > 0) {
         const T *z = (const T *)a.z + w.image * (size_t)a.area * (size_t)a.c + w.c0;
         int end = min(a.area, ((int)blockIdx.x + 1) * UM_WALK_SUM_PIXELS);
@@ -161,9 +164,14 @@ template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_
             float v[8];
             um_load_channels(z + (size_t)i * (size_t)a.c, w.left, w.whole, v);
 #pragma unroll
-            for (int j = 0; j < 8; j++) {
-                float u = fmaf(v[j] - mean[j], scale[j], bias[j]);
-                sum[0][j] += SWISH ? um_swish(u) : u;
+            for (int half = 0; half < 8; half += 4) {
+                float k[3][4]; /* mean, scale, bias */
+                um_constants(staged, w.group * 8 + half, k);
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    float u = fmaf(v[half + j] - k[0][j], k[1][j], k[2][j]);
+                    sum[0][half + j] += SWISH ? um_swish(u) : u;
+                }
             }
         }
     }
@@ -176,70 +184,73 @@ extern "C" cudaError_t um_gpu_norm_means(const um_gpu_norm_means_args *a, cudaSt
 {
     dim3 grid = grid_of(a->n, a->area, a->c, UM_WALK_SUM_PIXELS);
     if (a->n == 0) return cudaSuccess;
-    cudaError_t e = LAUNCH(norm_means_kernel, a, grid, um_sums_bytes(1), stream);
+    cudaError_t e = LAUNCH(norm_means_kernel, a, grid, um_sums_bytes(1) + um_stage_bytes(3), stream);
     return e != cudaSuccess ? e : um_fold((const float *)a->scratch, a->n, (int)grid.x, a->c, 1 / (double)a->area, a->means, stream);
 }
 
 /* ---- backward ---- */
 
-/* What du takes beside the map e: keep(n), or e_mean(n,c) / area. */
-static __device__ __forceinline__ void factors_of(const um_gpu_norm_bwd_args &a, const um_walk &w, float *factor)
+/* In shared memory: mean, scale, bias, what du takes of the image: keep(n), and e_mean(n,c) / area where e is no map. */
+static __device__ __forceinline__ void stage_bwd(const um_gpu_norm_bwd_args &a, const um_walk &w, float *staged)
 {
-    float keep = a.keep == NULL ? 1.0f : a.keep[w.image];
-    if (a.e == NULL) keep /= (float)a.area;
-    um_constants(w, a.e == NULL ? a.e_mean + w.image * (size_t)a.c : NULL, 1, factor);
-#pragma unroll
-    for (int j = 0; j < 8; j++) factor[j] *= keep;
+    um_stage(staged, a.norm.mean, 0, a.c);
+    um_stage(staged + UM_WALK_CHANNELS, a.norm.scale, 0, a.c);
+    um_stage(staged + 2 * UM_WALK_CHANNELS, a.norm.bias, 0, a.c);
+    um_stage(staged + 3 * UM_WALK_CHANNELS, a.e == NULL ? a.e_mean + w.image * (size_t)a.c : NULL, 1, a.c);
+    if (threadIdx.x < UM_WALK_CHANNELS) staged[3 * UM_WALK_CHANNELS + threadIdx.x] *= (a.keep == NULL ? 1.0f : a.keep[w.image]) / (a.e == NULL ? (float)a.area : 1.0f);
+}
+/* du of one number; d: z - mean. */
+template <bool SWISH> static __device__ __forceinline__ float back_through(float e, float factor, float d, float scale, float bias)
+{
+    if (!SWISH) return e * factor;
+    float u = fmaf(d, scale, bias);
+    return e * factor * um_swish_slope(u, um_fast_sigmoid(u));
 }
 
-template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS) norm_bwd_sums_kernel(um_gpu_norm_bwd_args a)
+template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS, 4) norm_bwd_sums_kernel(um_gpu_norm_bwd_args a)
 {
     UM_GPU_SHARED(float, shared);
     um_walk w = um_walk_of(a.c);
-    float mean[8], scale[8], bias[8], factor[8], sum[2][8] = {};
-    um_constants(w, a.norm.mean, 0, mean);
-    um_constants(w, SWISH ? a.norm.scale : NULL, 0, scale);
-    um_constants(w, SWISH ? a.norm.bias : NULL, 0, bias);
-    factors_of(a, w, factor);
+    float sum[2][8] = {}, *staged = shared + um_sums_bytes(2) / sizeof(float);
+    stage_bwd(a, w, staged);
+    um_stage(staged + 4 * UM_WALK_CHANNELS, a.norm.rstd, 0, a.c);
+    __syncthreads();
     if (w.left > 0) {
         size_t at = w.image * (size_t)a.area * (size_t)a.c + (size_t)w.c0;
         int end = min(a.area, ((int)blockIdx.x + 1) * UM_WALK_SUM_PIXELS);
-#pragma unroll 2
+#pragma unroll 1
         for (int i = (int)blockIdx.x * UM_WALK_SUM_PIXELS + w.row; i < end; i += UM_WALK_ROWS) {
             float v[8], e[8] = {1, 1, 1, 1, 1, 1, 1, 1};
             size_t p = at + (size_t)i * (size_t)a.c;
             um_load_channels((const T *)a.z + p, w.left, w.whole, v);
             if (a.e != NULL) um_load_channels((const T *)a.e + p, w.left, w.whole, e);
 #pragma unroll
-            for (int j = 0; j < 8; j++) {
-                float d = v[j] - mean[j], du = e[j] * factor[j];
-                if (SWISH) {
-                    float u = fmaf(d, scale[j], bias[j]);
-                    du *= um_swish_slope(u, um_fast_sigmoid(u));
+            for (int half = 0; half < 8; half += 4) {
+                float k[4][4];
+                um_constants(staged, w.group * 8 + half, k);
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    float d = v[half + j] - k[0][j], du = back_through<SWISH>(e[half + j], k[3][j], d, k[1][j], k[2][j]);
+                    sum[0][half + j] += du;
+                    sum[1][half + j] = fmaf(du, d, sum[1][half + j]);
                 }
-                sum[0][j] += du;
-                sum[1][j] = fmaf(du, d, sum[1][j]);
             }
         }
     }
-    float rstd[8];
-    um_constants(w, a.norm.rstd, 0, rstd);
 #pragma unroll
-    for (int j = 0; j < 8; j++) sum[1][j] *= rstd[j];
+    for (int j = 0; j < 8; j++) sum[1][j] *= staged[4 * UM_WALK_CHANNELS + w.group * 8 + j];
     um_block_sums(sum, shared, a.c, (float *)a.scratch + (w.image * gridDim.x + blockIdx.x) * 2 * (size_t)a.c);
 }
 
-template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS) norm_bwd_kernel(um_gpu_norm_bwd_args a)
+template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS, 4) norm_bwd_kernel(um_gpu_norm_bwd_args a)
 {
+    UM_GPU_SHARED(float, staged);
     um_walk w = um_walk_of(a.c);
+    stage_bwd(a, w, staged);
+    um_stage(staged + 4 * UM_WALK_CHANNELS, a.norm.b, 0, a.c);
+    um_stage(staged + 5 * UM_WALK_CHANNELS, a.norm.c, 0, a.c);
+    __syncthreads();
     if (w.left <= 0) return;
-    float mean[8], scale[8], bias[8], factor[8], b[8], c[8];
-    um_constants(w, a.norm.mean, 0, mean);
-    um_constants(w, a.norm.scale, 0, scale);
-    um_constants(w, SWISH ? a.norm.bias : NULL, 0, bias);
-    um_constants(w, a.norm.b, 0, b);
-    um_constants(w, a.norm.c, 0, c);
-    factors_of(a, w, factor);
     size_t at = w.image * (size_t)a.area * (size_t)a.c + (size_t)w.c0;
     int end = min(a.area, ((int)blockIdx.x + 1) * UM_WALK_MAP_PIXELS);
 #pragma unroll 1
@@ -249,13 +260,14 @@ template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_
         um_load_channels((const T *)a.z + p, w.left, w.whole, v);
         if (a.e != NULL) um_load_channels((const T *)a.e + p, w.left, w.whole, e);
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            float d = v[j] - mean[j], du = e[j] * factor[j];
-            if (SWISH) {
-                float u = fmaf(d, scale[j], bias[j]);
-                du *= um_swish_slope(u, um_fast_sigmoid(u));
+        for (int half = 0; half < 8; half += 4) {
+            float k[6][4]; /* and b, c */
+            um_constants(staged, w.group * 8 + half, k);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                float d = v[half + j] - k[0][j], du = back_through<SWISH>(e[half + j], k[3][j], d, k[1][j], k[2][j]);
+                v[half + j] = fmaf(k[1][j], du, fmaf(k[4][j], d, k[5][j]));
             }
-            v[j] = fmaf(scale[j], du, fmaf(b[j], d, c[j]));
         }
         um_store_channels((T *)a.dz + p, w.left, w.whole, v);
     }
@@ -272,12 +284,12 @@ extern "C" cudaError_t um_gpu_norm_bwd_sums(const um_gpu_norm_bwd_args *a, cudaS
 {
     dim3 grid = grid_of(a->n, a->area, a->c, UM_WALK_SUM_PIXELS);
     cudaError_t e = cudaSuccess;
-    if (a->n > 0) e = LAUNCH(norm_bwd_sums_kernel, a, grid, um_sums_bytes(2), stream);
+    if (a->n > 0) e = LAUNCH(norm_bwd_sums_kernel, a, grid, um_sums_bytes(2) + um_stage_bytes(5), stream);
     return e != cudaSuccess ? e : um_fold((const float *)a->scratch, 1, a->n * (int)grid.x, 2 * a->c, 1, a->sums, stream);
 }
 extern "C" size_t um_gpu_norm_bwd_bytes(const um_gpu_norm_bwd_args *a) { return bwd_reads(a) + um_map_bytes(a->n, a->area, a->c, a->type) + (size_t)a->c * 5 * sizeof(float); }
 extern "C" cudaError_t um_gpu_norm_bwd(const um_gpu_norm_bwd_args *a, cudaStream_t stream)
 {
     dim3 grid = grid_of(a->n, a->area, a->c, UM_WALK_MAP_PIXELS);
-    return a->n == 0 ? cudaSuccess : LAUNCH(norm_bwd_kernel, a, grid, 0, stream);
+    return a->n == 0 ? cudaSuccess : LAUNCH(norm_bwd_kernel, a, grid, um_stage_bytes(6), stream);
 }

@@ -48,14 +48,16 @@ extern "C" cudaError_t um_gpu_se_fwd(const um_gpu_se_args *a, cudaStream_t strea
 
 /* ---- backward: the pass over the maps ---- */
 
-template <class T> static __global__ void __launch_bounds__(UM_WALK_THREADS) se_bwd_sums_kernel(um_gpu_se_args a)
+template <class T> static __global__ void __launch_bounds__(UM_WALK_THREADS, 3) se_bwd_sums_kernel(um_gpu_se_args a)
 {
     UM_GPU_SHARED(float, shared);
     um_walk w = um_walk_of(a.c);
-    float mean[8], scale[8], bias[8], sum[UM_GPU_SE_SUMS][8] = {};
-    um_constants(w, a.norm.mean, 0, mean);
-    um_constants(w, a.norm.scale, 0, scale);
-    um_constants(w, a.norm.bias, 0, bias);
+    float sum[UM_GPU_SE_SUMS][8] = {}, *staged = shared + um_sums_bytes(UM_GPU_SE_SUMS) / sizeof(float);
+    um_stage(staged, a.norm.mean, 0, a.c);
+    um_stage(staged + UM_WALK_CHANNELS, a.norm.scale, 0, a.c);
+    um_stage(staged + 2 * UM_WALK_CHANNELS, a.norm.bias, 0, a.c);
+    um_stage(staged + 3 * UM_WALK_CHANNELS, a.norm.rstd, 0, a.c);
+    __syncthreads();
     if (w.left > 0) {
         size_t at = w.image * (size_t)a.area * (size_t)a.c + (size_t)w.c0;
         int end = min(a.area, ((int)blockIdx.x + 1) * UM_WALK_SUM_PIXELS);
@@ -65,22 +67,27 @@ template <class T> static __global__ void __launch_bounds__(UM_WALK_THREADS) se_
             um_load_channels((const T *)a.z + at + (size_t)i * (size_t)a.c, w.left, w.whole, z);
             um_load_channels((const T *)a.e + at + (size_t)i * (size_t)a.c, w.left, w.whole, e);
 #pragma unroll
-            for (int j = 0; j < 8; j++) {
-                float d = z[j] - mean[j], u = fmaf(d, scale[j], bias[j]), s = um_fast_sigmoid(u), slope = um_swish_slope(u, s), back = e[j] * slope;
-                sum[0][j] = fmaf(e[j], u * s, sum[0][j]);
-                sum[1][j] += back;
-                sum[2][j] += slope;
-                sum[3][j] = fmaf(back, d, sum[3][j]);
-                sum[4][j] = fmaf(slope, d, sum[4][j]);
+            for (int half = 0; half < 8; half += 4) {
+                float k[3][4]; /* mean, scale, bias */
+                um_constants(staged, w.group * 8 + half, k);
+#pragma unroll
+                for (int t = 0; t < 4; t++) {
+                    int j = half + t;
+                    float d = z[j] - k[0][t], u = fmaf(d, k[1][t], k[2][t]), s = um_fast_sigmoid(u), slope = um_swish_slope(u, s), back = e[j] * slope;
+                    sum[0][j] = fmaf(e[j], u * s, sum[0][j]);
+                    sum[1][j] += back;
+                    sum[2][j] += slope;
+                    sum[3][j] = fmaf(back, d, sum[3][j]);
+                    sum[4][j] = fmaf(slope, d, sum[4][j]);
+                }
             }
         }
     }
-    float rstd[8];
-    um_constants(w, a.norm.rstd, 0, rstd);
 #pragma unroll
     for (int j = 0; j < 8; j++) {
-        sum[3][j] *= rstd[j];
-        sum[4][j] *= rstd[j];
+        float rstd = staged[3 * UM_WALK_CHANNELS + w.group * 8 + j];
+        sum[3][j] *= rstd;
+        sum[4][j] *= rstd;
     }
     um_block_sums(sum, shared, a.c, (float *)a.scratch + (w.image * gridDim.x + blockIdx.x) * (size_t)UM_GPU_SE_SUMS * (size_t)a.c);
 }
@@ -91,8 +98,8 @@ extern "C" cudaError_t um_gpu_se_bwd_sums(const um_gpu_se_args *a, cudaStream_t 
 {
     dim3 grid((unsigned)um_ceil_div(a->area, UM_WALK_SUM_PIXELS), (unsigned)um_ceil_div(a->c, UM_WALK_CHANNELS), (unsigned)a->n);
     if (a->n == 0) return cudaSuccess;
-    cudaError_t e = a->type == UM_F32 ? um_gpu_launch(se_bwd_sums_kernel<float>, grid, UM_WALK_THREADS, um_sums_bytes(UM_GPU_SE_SUMS), stream, *a)
-                                      : um_gpu_launch(se_bwd_sums_kernel<um_bf16>, grid, UM_WALK_THREADS, um_sums_bytes(UM_GPU_SE_SUMS), stream, *a);
+    cudaError_t e = a->type == UM_F32 ? um_gpu_launch(se_bwd_sums_kernel<float>, grid, UM_WALK_THREADS, um_sums_bytes(UM_GPU_SE_SUMS) + um_stage_bytes(4), stream, *a)
+                                      : um_gpu_launch(se_bwd_sums_kernel<um_bf16>, grid, UM_WALK_THREADS, um_sums_bytes(UM_GPU_SE_SUMS) + um_stage_bytes(4), stream, *a);
     return e != cudaSuccess ? e : um_fold((const float *)a->scratch, a->n, (int)grid.x, UM_GPU_SE_SUMS * a->c, 1, a->parts, stream);
 }
 
