@@ -216,7 +216,7 @@ template <class T> static __device__ __forceinline__ void load4_of(const T *p, i
     for (int i = 0; i < 4; i++) v[i] = i < left ? um_load(p + i) : 0.0f;
 }
 
-template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? 2 : R == 3 ? 4 : 3) depthwise_bwd_train_kernel(um_gpu_depthwise_train_args a, um_tiles t)
+template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 || (R == 5 && STRIDE == 2) ? 2 : R == 3 ? 4 : 3) depthwise_bwd_train_kernel(um_gpu_depthwise_train_args a, um_tiles t)
 {
     typedef bwd_tile<R, STRIDE> tl;
     UM_GPU_SHARED(typename tl::shared, shared);
@@ -237,8 +237,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
         shared->constant[8][lane] = a.normed && there ? a.in_norm.scale[c] : 0.0f;
         shared->constant[9][lane] = a.normed && there ? a.in_norm.bias[c] : 0.0f;
     }
-    float(*own)[BWD_CHANNELS] = shared->meet[warp];
-    for (int i = 0; i < tl::kept; i++) own[i][lane] = 0;
+    for (int i = 0; i < tl::kept; i++) shared->meet[warp][i][lane] = 0;
 
     for (int tile = (int)blockIdx.x; tile < t.all; tile += t.blocks) {
         int in_image = tile % (t.rows * t.cols), y0 = in_image / t.cols * BWD_ROWS - a.pad_top % STRIDE, x0 = in_image % t.cols * BWD_COLS - a.pad_left % STRIDE;
@@ -293,6 +292,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
             }
 #pragma unroll
             for (int r = 0; r < R; r++) {
+                um_opaque(step); /* nothing of the addresses is kept */
                 if ((row - r + R - 1) % STRIDE != 0) continue;
                 const float(*line)[BWD_CHANNELS] = shared->dz[(row - r + R - 1) / STRIDE];
                 float w[R];
@@ -329,10 +329,12 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
                 um_store((T *)a.dx + here, v);
             }
         }
+        int same = (int)threadIdx.x;
+        um_opaque(same); /* the warp's own is found anew */
 #pragma unroll
-        for (int i = 0; i < R * R; i++) own[i][lane] += taps[i];
-        own[R * R][lane] += sum;
-        own[R * R + 1][lane] += scaled;
+        for (int i = 0; i < R * R; i++) shared->meet[same / UM_WARP][i][same % UM_WARP] += taps[i];
+        shared->meet[same / UM_WARP][R * R][same % UM_WARP] += sum;
+        shared->meet[same / UM_WARP][R * R + 1][same % UM_WARP] += scaled;
     }
     /* Warps meet in their order. */
     __syncthreads();
