@@ -90,7 +90,7 @@ um_status um_job_print(const char *fmt, ...)
     return UM_OK;
 }
 
-um_status um_job_beside(const char *name, um_buf *path)
+um_status um_job_beside(const char *const *names, um_buf *path)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -98,11 +98,21 @@ um_status um_job_beside(const char *name, um_buf *path)
     self[n] = 0;
     char *slash = strrchr(self, '/');
     if (slash != NULL) *slash = 0;
+    for (int i = 0; names[i] != NULL; i++) {
+        um_buf_clear(path);
+        UM_PASS(um_buf_printf(path, "%s/%s", self, names[i]));
+        if (access((char *)path->data, F_OK) == 0) return UM_OK;
+    }
     um_buf_clear(path);
-    return um_buf_printf(path, "%s/%s", self, name);
+    return um_buf_printf(path, "%s/%s", self, names[0]);
 }
 
-static um_status share_folder(um_buf *path) { return um_job_beside("share/unmask", path); }
+/* Of a build tree, or installed. */
+static um_status share_folder(um_buf *path)
+{
+    static const char *const places[] = {"share/unmask", "../share/unmask", NULL};
+    return um_job_beside(places, path);
+}
 
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path)
 {
