@@ -22,7 +22,7 @@ FROM debian:12
 COPY --from=build /opt/unmask /opt/unmask
 RUN /opt/unmask/share/unmask/scripts/image runtime
 USER unmask
-WORKDIR /home/unmask
+WORKDIR /work
 # Containers forbid the call by which ranks of one node read each other's memory.
 ENV OMPI_MCA_btl_vader_single_copy_mechanism=none
 CMD ["unmask-demo"]

@@ -98,13 +98,17 @@ um_status um_job_beside(const char *const *names, um_buf *path)
     self[n] = 0;
     char *slash = strrchr(self, '/');
     if (slash != NULL) *slash = 0;
+    int folder = (int)strlen(self), above;
+    slash = strrchr(self, '/');
+    above = slash != NULL ? (int)(slash - self) : 0;
     for (int i = 0; names[i] != NULL; i++) {
+        bool up = strncmp(names[i], "../", 3) == 0;
         um_buf_clear(path);
-        UM_PASS(um_buf_printf(path, "%s/%s", self, names[i]));
+        UM_PASS(um_buf_printf(path, "%.*s/%s", up ? above : folder, self, up ? names[i] + 3 : names[i]));
         if (access((char *)path->data, F_OK) == 0) return UM_OK;
     }
     um_buf_clear(path);
-    return um_buf_printf(path, "%s/%s", self, names[0]);
+    return um_buf_printf(path, "%.*s/%s", folder, self, names[0]);
 }
 
 /* Of a build tree, or installed. */
@@ -128,8 +132,8 @@ um_status um_job_find(const um_job_context *ctx, const char *given, const char *
     if (access((char *)path->data, F_OK) == 0) return UM_OK;
     (void)ctx;
     return UM_FAIL(UM_MISSING,
-                   "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there, or make one with: unmask import "
-                   "mtcnn SOURCE -o %s",
+                   "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there in a source tree; or make one with: unmask import "
+                   "mtcnn SOURCE -o %s, in $UNMASK_HOME",
                    name, um_quote((char *)path->data), name);
 }
 

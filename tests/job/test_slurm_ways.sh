@@ -1,7 +1,7 @@
 #!/bin/bash
 # Other ways into Slurm, on a real one of two nodes: the line that unmask plan prints, submitted as it is; srun with ranks bound to NUMA domains; GPUs by --gres, a rank each (emulated ones: $1 is the module); and a time limit, whose signal Slurm
 # itself sends, with all that follows. Needs root.
-[ -n "${UNMASK_TIMED:-}" ] || UNMASK_TIMED=1 exec timeout 900 "$0" "$@"
+[ -n "${UNMASK_TIMED:-}" ] || UNMASK_TIMED=1 exec timeout 460 "$0" "$@"
 module=${1:-}
 # shellcheck source=tests/job/common.sh
 . "$(dirname "$0")/common.sh"
@@ -63,7 +63,7 @@ if srun --mpi=list 2>&1 | grep -q pmix; then
 fi
 
 # A minute, of which Slurm takes 20 to 50 seconds for the warning: it looks every half minute.
-rc 0 "$UNMASK" synth --portraits "${portraits[@]}" -o "$work/long" --parts 4 --originals 14 --fakes 1 --seconds 4 --size 480x360 --seed 6
+rc 0 "$UNMASK" synth --portraits "${portraits[@]}" -o "$work/long" --parts 4 --originals 10 --fakes 1 --seconds 4 --size 480x360 --seed 6
 options=(--frames all --scale 1 --set store.seal_s=1)
 job=$(sbatch --parsable --nodes 2 --ntasks 2 --ntasks-per-node 1 --time=00:01:00 --signal=B:USR1@20 -o limit.log "$UNMASK_SOURCE/slurm/preprocess.sbatch" "$work/long" limit "${options[@]}")
 ended limit "$job"
