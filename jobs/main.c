@@ -2,6 +2,7 @@
 #include "io/model.h"
 #include "jobs/console.h"
 #include "jobs/job.h"
+#include "jobs/manual.h"
 #include "src/core/pool.h"
 
 #include <stdarg.h>
@@ -21,7 +22,8 @@ static void help_all(void)
 {
     printf("unmask %s: finds deepfakes in video\n\nusage: unmask JOB [options]\n\njobs:\n", UNMASK_VERSION);
     for (int i = 0; jobs[i] != NULL; i++) printf("  %-15s %s\n", jobs[i]->name, jobs[i]->summary);
-    printf("\nunmask JOB --help tells all of a job; unmask version prints the version.\n"
+    printf("\nunmask JOB --help tells all of a job; unmask version prints the version,\n"
+           "unmask manual man the manual page, unmask manual bash the shell's completion.\n"
            "Jobs marked MPI share their work among ranks: mpirun -n N unmask JOB ..., or srun in a Slurm job.\n"
            "Exit codes: 0 complete, 2 usage, 3 too many bad inputs, 65 data mismatch, 70 internal, 74 input/output, 75 stopped "
            "early (run again to continue), 78 configuration.\n");
@@ -37,6 +39,19 @@ static um_status help_job(const um_job *job)
         printf("usage: %sunmask %s\n\n%s.\n%s%s\noptions:\n%s", (job->flags & UM_JOB_MPI) != 0 ? "[mpirun -n N] " : "", job->usage,
                job->summary, job->details != NULL ? "\n" : "", job->details != NULL ? job->details : "", (char *)b.data);
     }
+    um_buf_release(&b);
+    return st;
+}
+
+static um_status print_manual(const char *format)
+{
+    um_buf b = {0};
+    um_status st = UM_OK;
+    if (format != NULL && strcmp(format, "man") == 0) st = um_manual_man(jobs, &b);
+    else if (format != NULL && strcmp(format, "bash") == 0) st = um_manual_bash(jobs, &b);
+    else st = UM_FAIL(UM_USAGE, "unmask manual man prints the manual page, unmask manual bash the shell's completion");
+    if (st == UM_OK) st = um_job_print("%s", (char *)b.data);
+    else fprintf(stderr, "unmask: error: %s\n", um_err_text());
     um_buf_release(&b);
     return st;
 }
@@ -259,6 +274,8 @@ int main(int argc, char **argv)
         if (argc < 2) st = UM_USAGE;
     } else if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
         printf("unmask %s\n", UNMASK_VERSION);
+    } else if (strcmp(word, "manual") == 0) {
+        st = print_manual(argc == 3 ? argv[2] : NULL);
     } else {
         int help = strcmp(word, "help") == 0, n_words = 0;
         const um_job *job = find_job(argc - 1 - help, argv + 1 + help, &n_words);

@@ -8,6 +8,8 @@ cat >"$work/want" <<'END'
 bin/unmask
 share/doc/unmask/LICENSE
 share/doc/unmask/README.md
+share/man/man1/unmask.1
+share/bash-completion/completions/unmask
 share/unmask/README
 share/unmask/configs/b5.json
 share/unmask/configs/b7.json
