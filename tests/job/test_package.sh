@@ -25,6 +25,7 @@ if [ -e "$(echo made/unmask_*.deb)" ]; then
         esac
         [[ ", $depends," == *", $package,"* ]] || fail "$library is of $package, which the package does not depend on: $depends"
     done < <(readelf -d opt/bin/unmask | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | while IFS= read -r name; do ldd opt/bin/unmask | sed -n "s|^\t$name => \([^ ]*\) .*|\1|p"; done)
-    dpkg-deb -c made/unmask_*.deb | grep -q ' ./usr/bin/unmask$' || fail "the package has no /usr/bin/unmask"
+    dpkg-deb -c made/unmask_*.deb >content
+    grep -q ' ./usr/bin/unmask$' content || fail "the package has no /usr/bin/unmask"
 fi
 echo "made and tried: $(cd made && echo unmask[-_]*)"
