@@ -82,6 +82,12 @@ __attribute__((destructor)) static void report_leaks(void)
 
 bool emu_is_device(const void *p) { return base != NULL && (const char *)p >= base && (const char *)p < end_of_room; }
 
+void emu_device_room(const char **low, const char **high)
+{
+    *low = base;
+    *high = end_of_room;
+}
+
 bool emu_fits(const void *p, size_t bytes)
 {
     const block *b = emu_is_device(p) ? find(p) : NULL;
