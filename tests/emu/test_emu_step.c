@@ -283,6 +283,6 @@ int main(int argc, char **argv)
         }
         um_graph_free(g);
     } else return 2;
-    printf("%s: the farthest off by %.1e\n", what, check_worst);
+    printf("%s: the farthest off by %.1e, of bf16 by %.1e\n", what, check_worst[0], check_worst[1]);
     return TEST_END();
 }

@@ -8,9 +8,10 @@
 static const int UM_WALK_THREADS = 256, UM_WALK_CHANNELS = 64, UM_WALK_GROUPS = UM_WALK_CHANNELS / 8, UM_WALK_ROWS = UM_WALK_THREADS / UM_WALK_GROUPS, UM_WARP = 32, UM_WARPS = UM_WALK_THREADS / UM_WARP;
 static const int UM_WALK_SUM_PIXELS = 32 * UM_WALK_ROWS, UM_WALK_MAP_PIXELS = 4 * UM_WALK_ROWS; /* of a block: where it leaves sums; where it leaves a map */
 
-/* tanh costs one instruction where 1 / (1 + exp(-x)) costs two of the same slow kind and a division. sigmoid(x) = tanh(x / 2) / 2 + 1/2. */
-static __device__ __forceinline__ float um_fast_sigmoid(float x)
+/* sigmoid of what belongs to a map of T. f32: as accurate as inference's. bf16: sigmoid(x) = tanh(x / 2) / 2 + 1/2 with one instruction of the slow kind where exp and the division take two; its error, 2^-12 of 1, is below that of the maps. */
+template <class T> static __device__ __forceinline__ float um_sigmoid_of(float x)
 {
+    if (sizeof(T) == sizeof(float)) return um_sigmoid(x);
 #ifdef UM_EMU
     float t = tanhf(0.5f * x);
 #else
@@ -19,7 +20,7 @@ static __device__ __forceinline__ float um_fast_sigmoid(float x)
 #endif
     return fmaf(0.5f, t, 0.5f);
 }
-static __device__ __forceinline__ float um_swish(float x) { return x * um_fast_sigmoid(x); }
+template <class T> static __device__ __forceinline__ float um_swish(float x) { return x * um_sigmoid_of<T>(x); }
 /* s + x s (1 - s) */
 static __device__ __forceinline__ float um_swish_slope(float x, float s) { return fmaf(x * s, 1.0f - s, s); }
 /* The compiler no longer knows what v is, and makes anew what it made of it before, instead of keeping that in registers. */

@@ -63,10 +63,11 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
         int channel = first + i % FWD_CHANNELS;
         shared->weight[i / FWD_CHANNELS][i % FWD_CHANNELS] = channel < a.c ? a.weight[(size_t)(i / FWD_CHANNELS) * (size_t)a.c + (size_t)channel] : 0.0f;
     }
-    for (int i = (int)threadIdx.x; a.normed && i < FWD_CHANNELS && first + i < a.c; i += THREADS) {
-        shared->norm[0][i] = a.in_norm.mean[first + i];
-        shared->norm[1][i] = a.in_norm.scale[first + i];
-        shared->norm[2][i] = a.in_norm.bias[first + i];
+    for (int i = (int)threadIdx.x; a.normed && i < FWD_CHANNELS; i += THREADS) {
+        bool there = first + i < a.c;
+        shared->norm[0][i] = there ? a.in_norm.mean[first + i] : 0.0f;
+        shared->norm[1][i] = there ? a.in_norm.scale[first + i] : 0.0f;
+        shared->norm[2][i] = there ? a.in_norm.bias[first + i] : 0.0f;
     }
     if (a.sums != NULL)
         for (int j = 0; j < 2; j++)
@@ -87,7 +88,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
                     um_load8(&shared->norm[1][group * 8], scale);
                     um_load8(&shared->norm[2][group * 8], bias);
 #pragma unroll
-                    for (int j = 0; j < 8; j++) v[j] = j < load_left ? um_swish(fmaf(v[j] - mean[j], scale[j], bias[j])) : 0.0f;
+                    for (int j = 0; j < 8; j++) v[j] = j < load_left ? um_swish<T>(fmaf(v[j] - mean[j], scale[j], bias[j])) : 0.0f;
                 }
             }
             um_store8(&shared->in[i / tl::in_cols][i % tl::in_cols][group * 8], v);
@@ -267,7 +268,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
 #pragma unroll
                     for (int j = 0; j < 2; j++) {
                         float d = z[pair + j] - k[0][j], u = fmaf(d, k[1][j], k[2][j]);
-                        float du = fmaf(e[pair + j], k[5][j], k[6][j]) * um_swish_slope(u, um_fast_sigmoid(u));
+                        float du = fmaf(e[pair + j], k[5][j], k[6][j]) * um_swish_slope(u, um_sigmoid_of<T>(u));
                         dz[pair + j] = fmaf(k[1][j], du, fmaf(k[3][j], d, k[4][j]));
                     }
                 }
@@ -288,7 +289,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
                 in[x] = 0;
                 if (x0 + x < 0 || x0 + x >= a.w) continue;
                 in[x] = um_load((const T *)a.in + at + x * step);
-                if (a.normed) in[x] = um_swish(fmaf(in[x] - mean, scale, bias));
+                if (a.normed) in[x] = um_swish<T>(fmaf(in[x] - mean, scale, bias));
             }
 #pragma unroll
             for (int r = 0; r < R; r++) {
@@ -322,7 +323,7 @@ template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(T
                 float v = acc[x];
                 if (a.normed) {
                     float d = um_load((const T *)a.in + here) - mean, u = fmaf(d, scale, bias);
-                    v = um_as_kept(v * um_swish_slope(u, um_fast_sigmoid(u)), (const T *)NULL);
+                    v = um_as_kept(v * um_swish_slope(u, um_sigmoid_of<T>(u)), (const T *)NULL);
                     sum += v;
                     scaled = fmaf(v, d, scaled);
                 } else if (a.add != NULL) v += um_load((const T *)a.add + here);

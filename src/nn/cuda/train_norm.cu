@@ -122,7 +122,7 @@ template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 float u = fmaf(v[half + j] - k[0][j], k[1][j], k[2][j]);
-                v[half + j] = fmaf(SWISH ? um_swish(u) : u, k[3][j], x[half + j]);
+                v[half + j] = fmaf(SWISH ? um_swish<T>(u) : u, k[3][j], x[half + j]);
             }
         }
         um_store_channels((T *)a.out + p, w.left, w.whole, v);
@@ -170,7 +170,7 @@ template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
                     float u = fmaf(v[half + j] - k[0][j], k[1][j], k[2][j]);
-                    sum[0][half + j] += SWISH ? um_swish(u) : u;
+                    sum[0][half + j] += SWISH ? um_swish<T>(u) : u;
                 }
             }
         }
@@ -200,11 +200,11 @@ static __device__ __forceinline__ void stage_bwd(const um_gpu_norm_bwd_args &a, 
     if (threadIdx.x < UM_WALK_CHANNELS) staged[3 * UM_WALK_CHANNELS + threadIdx.x] *= (a.keep == NULL ? 1.0f : a.keep[w.image]) / (a.e == NULL ? (float)a.area : 1.0f);
 }
 /* du of one number; d: z - mean. */
-template <bool SWISH> static __device__ __forceinline__ float back_through(float e, float factor, float d, float scale, float bias)
+template <class T, bool SWISH> static __device__ __forceinline__ float back_through(float e, float factor, float d, float scale, float bias)
 {
     if (!SWISH) return e * factor;
     float u = fmaf(d, scale, bias);
-    return e * factor * um_swish_slope(u, um_fast_sigmoid(u));
+    return e * factor * um_swish_slope(u, um_sigmoid_of<T>(u));
 }
 
 template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_THREADS, 4) norm_bwd_sums_kernel(um_gpu_norm_bwd_args a)
@@ -230,7 +230,7 @@ template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_
                 um_constants(staged, w.group * 8 + half, k);
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    float d = v[half + j] - k[0][j], du = back_through<SWISH>(e[half + j], k[3][j], d, k[1][j], k[2][j]);
+                    float d = v[half + j] - k[0][j], du = back_through<T, SWISH>(e[half + j], k[3][j], d, k[1][j], k[2][j]);
                     sum[0][half + j] += du;
                     sum[1][half + j] = fmaf(du, d, sum[1][half + j]);
                 }
@@ -265,7 +265,7 @@ template <class T, bool SWISH> static __global__ void __launch_bounds__(UM_WALK_
             um_constants(staged, w.group * 8 + half, k);
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                float d = v[half + j] - k[0][j], du = back_through<SWISH>(e[half + j], k[3][j], d, k[1][j], k[2][j]);
+                float d = v[half + j] - k[0][j], du = back_through<T, SWISH>(e[half + j], k[3][j], d, k[1][j], k[2][j]);
                 v[half + j] = fmaf(k[1][j], du, fmaf(k[4][j], d, k[5][j]));
             }
         }

@@ -21,7 +21,7 @@ template <bool REDUCE> static __global__ void __launch_bounds__(THREADS) se_fwd_
         for (int i = 0; i < IMAGES; i++) {
             if (i >= images) continue;
             float v = in[(size_t)i * (size_t)count + (size_t)c];
-            sum[i] = fmaf(REDUCE ? v : um_swish(v), w, sum[i]);
+            sum[i] = fmaf(REDUCE ? v : um_swish<float>(v), w, sum[i]);
         }
     }
     float bias = (REDUCE ? a.b_reduce : a.b_excite)[k];
@@ -31,7 +31,7 @@ template <bool REDUCE> static __global__ void __launch_bounds__(THREADS) se_fwd_
         for (int by = UM_WARP / 2; by > 0; by /= 2) sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], by);
         if (lane != 0 || i >= images) continue;
         if (REDUCE) a.squeezed[(size_t)(n0 + i) * (size_t)outs + (size_t)k] = sum[i] + bias;
-        else a.gate[(size_t)(n0 + i) * (size_t)outs + (size_t)k] = um_fast_sigmoid(sum[i] + bias);
+        else a.gate[(size_t)(n0 + i) * (size_t)outs + (size_t)k] = um_sigmoid(sum[i] + bias);
     }
 }
 
@@ -73,7 +73,7 @@ template <class T> static __global__ void __launch_bounds__(UM_WALK_THREADS, 3) 
 #pragma unroll
                 for (int t = 0; t < 4; t++) {
                     int j = half + t;
-                    float d = z[j] - k[0][t], u = fmaf(d, k[1][t], k[2][t]), s = um_fast_sigmoid(u), slope = um_swish_slope(u, s), back = e[j] * slope;
+                    float d = z[j] - k[0][t], u = fmaf(d, k[1][t], k[2][t]), s = um_sigmoid_of<T>(u), slope = um_swish_slope(u, s), back = e[j] * slope;
                     sum[0][j] = fmaf(e[j], u * s, sum[0][j]);
                     sum[1][j] += back;
                     sum[2][j] += slope;
@@ -135,7 +135,7 @@ static __global__ void __launch_bounds__(UM_WARP * SPLITS) se_bwd_squeezed_f32_k
     size_t at = (size_t)(n0 + split) * (size_t)a.s + (size_t)s;
     float total = 0, u = a.squeezed[at];
     for (int k = 0; k < SPLITS; k++) total += shared[(split * SPLITS + k) * UM_WARP + x];
-    ((float *)a.scratch)[at] = total * um_swish_slope(u, um_fast_sigmoid(u));
+    ((float *)a.scratch)[at] = total * um_swish_slope(u, um_sigmoid(u));
 }
 
 /* m(n,c). */
@@ -168,7 +168,7 @@ static __global__ void __launch_bounds__(THREADS) se_bwd_weights_f32_kernel(um_g
     for (size_t n = 0; n < (size_t)a.n; n++) {
         float squeezed = back[n * (size_t)a.s + (size_t)s], excited = excited_of(a, n, c2);
         reduce = fmaf(squeezed, a.means[n * (size_t)a.c + (size_t)c], reduce);
-        excite = fmaf(excited, um_swish(a.squeezed[n * (size_t)a.s + (size_t)s2]), excite);
+        excite = fmaf(excited, um_swish<float>(a.squeezed[n * (size_t)a.s + (size_t)s2]), excite);
         b_reduce += squeezed;
         b_excite += excited;
     }
