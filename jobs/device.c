@@ -11,18 +11,13 @@
 
 um_status um_device_module(const um_gpu_module **out)
 {
-    static const char *const places[] = {"libunmask_cuda.so", "../lib/unmask/libunmask_cuda.so"};
+    static const char *const places[] = {"libunmask_cuda.so", "../lib/unmask/libunmask_cuda.so", NULL};
     const char *given = getenv("UNMASK_CUDA_MODULE");
     um_buf path = {0};
-    um_status st = UM_OK;
     *out = NULL;
     if (given != NULL && *given != 0) return um_gpu_module_load(given, out);
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        UM_GOTO_PASS(st, um_job_beside(places[i], &path));
-        if (i > 0 || access((char *)path.data, F_OK) == 0) break; /* the last one's absence is told */
-    }
-    st = um_gpu_module_load((char *)path.data, out);
-done:
+    um_status st = um_job_beside(places, &path);
+    if (st == UM_OK) st = um_gpu_module_load((char *)path.data, out);
     um_buf_release(&path);
     return st;
 }

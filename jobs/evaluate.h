@@ -7,10 +7,10 @@
 #include "src/train/metrics.h"
 
 typedef struct um_evaluate_options {
-    const char *store, *folds, *val_list, *scores, *missing, *json, *csv, *svg, *calibration, *fit_calibration;
+    const char *store, *folds, *val_list, *scores, *missing, *json, *csv, *svg, *calibration, *fit_calibration, *device;
     um_texts models, labels, logs;
     int64_t fold, val_videos, threads, rounds;
-    bool baseline;
+    bool baseline, share_gpus;
 } um_evaluate_options;
 
 typedef struct um_evaluated { /* one who judges */

@@ -1,6 +1,7 @@
 /* The crops of a store through models, one model after the other; ranks share out the crops. The baseline beside them learns from the crops that a network was trained on. */
 #include "io/model.h"
 #include "jobs/console.h"
+#include "jobs/device.h"
 #include "jobs/evaluate.h"
 #include "jobs/model_files.h"
 #include "jobs/stop.h"
@@ -26,6 +27,7 @@ typedef struct run {
     um_train_options train;   /* what um_train_data and um_train_source want to be told */
     um_train_data data;
     um_pool *pool;
+    um_device device;
     int n_threads;
     int64_t begin, end;       /* this rank's crops of data.val */
     double *number, *there;   /* [2 n_val]: of each crop, and whether there is one; 0 where another rank has it */
@@ -118,7 +120,7 @@ static um_status run_model(run *r, const um_model_file *file, bool *used)
     um_model m = {0};
     um_classifier *c = NULL;
     void *constants = NULL;
-    um_classifier_options o = {.precision = UM_F32, .n_threads = r->n_threads};
+    um_classifier_options o = {.precision = UM_F32, .n_threads = r->n_threads, .backend = r->device.backend, .batch = BATCH};
     um_status st;
     *used = false;
     UM_GOTO(st, um_model_read(r->ctx->vfs, file->path, &m), "cannot use the model %s", um_quote(file->path));
@@ -175,6 +177,7 @@ static um_status run_models(run *r)
         UM_GOTO_PASS(st, UM_FAIL(UM_MISSING, "there is no model to evaluate, neither by -m nor in $UNMASK_HOME nor in share/unmask beside the program: give -m DIR, what unmask train -o DIR made"));
     r->seen = calloc((size_t)files.n + 1, sizeof *r->seen);
     UM_GOTO_PASS(st, um_agree(r->w, r->seen == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for names") : UM_OK, "looking for models"));
+    if (files.n > 0) UM_GOTO_PASS(st, um_device_open(r->ctx, r->o->device, r->o->share_gpus, &r->device));
     for (int i = 0; i < files.n; i++) {
         char name[256];
         bool used;
@@ -190,6 +193,7 @@ static um_status run_models(run *r)
         if (r->w->rank == 0) r->e->n_models++;
     }
 done:
+    um_device_close(&r->device);
     um_model_files_release(&files);
     return st;
 }

@@ -78,12 +78,12 @@ typedef struct um_job {
 extern const um_job um_job_detect, um_job_doctor, um_job_evaluate, um_job_export, um_job_folds, um_job_import, um_job_inspect, um_job_preprocess,
     um_job_score, um_job_synth, um_job_train, um_job_plan_preprocess, um_job_plan_score, um_job_plan_train;
 
-/* `name` in the folder of the program: whether it is there or not. Local. path is overwritten. */
-um_status um_job_beside(const char *name, um_buf *path);
+/* The first of `names` that is there, seen from the folder of the program; where none is, the path of the first. NULL ends the names. Local. path is overwritten. */
+um_status um_job_beside(const char *const *names, um_buf *path);
 /* The file called `name` that set-up provides (mtcnn.h5): `given` where it is not NULL, else $UNMASK_HOME/name, else
- * share/unmask/name beside the program. UM_MISSING says where it was looked for and what to run. Local. path is overwritten. */
+ * name in the share folder: share/unmask beside the program (a build tree), or beside the folder bin that it is installed in. UM_MISSING says where it was looked for and what to run. Local. path is overwritten. */
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path);
-/* Paths of the classifiers in $UNMASK_HOME and then in share/unmask beside the program, by name in each; um_names_release. A folder
+/* Paths of the classifiers in $UNMASK_HOME and then in the share folder, by name in each; um_names_release. A folder
  * that is not there holds none. */
 um_status um_job_models(const um_job_context *ctx, um_names *out);
 /* Results go to stdout only through this, so that a closed pipe or full disk is noticed (UM_IO). Rank 0 only. */

@@ -168,8 +168,8 @@ static um_status run(um_job_context *ctx, void *values)
         UM_GOTO_PASS(st, um_job_print("detector   MISSING: %s\n", um_err_text()));
         UM_GOTO_PASS(
             st, um_job_print(
-                    "           remedy: scripts/setup and scripts/build make it; without network bring the facenet-pytorch wheel "
-                    "and run\n"
+                    "           remedy: in a source tree scripts/setup and scripts/build make it; else bring the facenet-pytorch wheel\n"
+                    "           (pip download --no-deps facenet-pytorch==2.6.0) and run\n"
                     "           unmask import mtcnn facenet_pytorch-*.whl -o mtcnn.h5, then put mtcnn.h5 into $UNMASK_HOME\n"));
     }
     UM_GOTO_PASS(st, list_models(ctx, &problems));

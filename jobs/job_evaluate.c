@@ -1,4 +1,5 @@
 /* evaluate: how well models tell fakes, or scores that were given. */
+#include "jobs/device.h"
 #include "jobs/evaluate.h"
 #include "jobs/stop.h"
 
@@ -13,6 +14,7 @@ static const um_opt options[] = {
     {"val-videos", 0, UM_OPT_INT, AT(val_videos), "0", "N", 0, 1e9, .help = "on so many videos of the fold, drawn by lot as in unmask train; 0: all"},
     {"baseline", 0, UM_OPT_FLAG, AT(baseline), NULL, NULL, .help = "beside the models: a logistic regression on sharpness and colour, fitted to the crops that are trained on"},
     {"threads", 0, UM_OPT_INT, AT(threads), "0", "N", 0, 64, .help = "threads of each rank; 0: its fair share of the processors"},
+    UM_DEVICE_ROWS(um_evaluate_options),
     {"scores", 0, UM_OPT_TEXT, AT(scores), NULL, "FILE", .help = "evaluate these scores instead: CSV with path and score (unmask score -o) or filename and label (--submission)"},
     {"labels", 0, UM_OPT_TEXTS, AT(labels), NULL, "FILE", .help = "the truth for --scores: metadata.json, a folder with one, or CSV with path and label; repeatable"},
     {"missing", 0, UM_OPT_CHOICE, AT(missing), "0.5", NULL, .choices = "0.5|skip", .help = "rows without a score: 0.5, as in the challenge, or left out"},

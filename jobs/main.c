@@ -2,6 +2,7 @@
 #include "io/model.h"
 #include "jobs/console.h"
 #include "jobs/job.h"
+#include "jobs/manual.h"
 #include "src/core/pool.h"
 
 #include <stdarg.h>
@@ -21,7 +22,8 @@ static void help_all(void)
 {
     printf("unmask %s: finds deepfakes in video\n\nusage: unmask JOB [options]\n\njobs:\n", UNMASK_VERSION);
     for (int i = 0; jobs[i] != NULL; i++) printf("  %-15s %s\n", jobs[i]->name, jobs[i]->summary);
-    printf("\nunmask JOB --help tells all of a job; unmask version prints the version.\n"
+    printf("\nunmask JOB --help tells all of a job; unmask version prints the version,\n"
+           "unmask manual man the manual page, unmask manual bash the shell's completion.\n"
            "Jobs marked MPI share their work among ranks: mpirun -n N unmask JOB ..., or srun in a Slurm job.\n"
            "Exit codes: 0 complete, 2 usage, 3 too many bad inputs, 65 data mismatch, 70 internal, 74 input/output, 75 stopped "
            "early (run again to continue), 78 configuration.\n");
@@ -37,6 +39,19 @@ static um_status help_job(const um_job *job)
         printf("usage: %sunmask %s\n\n%s.\n%s%s\noptions:\n%s", (job->flags & UM_JOB_MPI) != 0 ? "[mpirun -n N] " : "", job->usage,
                job->summary, job->details != NULL ? "\n" : "", job->details != NULL ? job->details : "", (char *)b.data);
     }
+    um_buf_release(&b);
+    return st;
+}
+
+static um_status print_manual(const char *format)
+{
+    um_buf b = {0};
+    um_status st = UM_OK;
+    if (format != NULL && strcmp(format, "man") == 0) st = um_manual_man(jobs, &b);
+    else if (format != NULL && strcmp(format, "bash") == 0) st = um_manual_bash(jobs, &b);
+    else st = UM_FAIL(UM_USAGE, "unmask manual man prints the manual page, unmask manual bash the shell's completion");
+    if (st == UM_OK) st = um_job_print("%s", (char *)b.data);
+    else fprintf(stderr, "unmask: error: %s\n", um_err_text());
     um_buf_release(&b);
     return st;
 }
@@ -90,7 +105,7 @@ um_status um_job_print(const char *fmt, ...)
     return UM_OK;
 }
 
-um_status um_job_beside(const char *name, um_buf *path)
+um_status um_job_beside(const char *const *names, um_buf *path)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -98,11 +113,25 @@ um_status um_job_beside(const char *name, um_buf *path)
     self[n] = 0;
     char *slash = strrchr(self, '/');
     if (slash != NULL) *slash = 0;
+    int folder = (int)strlen(self), above;
+    slash = strrchr(self, '/');
+    above = slash != NULL ? (int)(slash - self) : 0;
+    for (int i = 0; names[i] != NULL; i++) {
+        bool up = strncmp(names[i], "../", 3) == 0;
+        um_buf_clear(path);
+        UM_PASS(um_buf_printf(path, "%.*s/%s", up ? above : folder, self, up ? names[i] + 3 : names[i]));
+        if (access((char *)path->data, F_OK) == 0) return UM_OK;
+    }
     um_buf_clear(path);
-    return um_buf_printf(path, "%s/%s", self, name);
+    return um_buf_printf(path, "%.*s/%s", folder, self, names[0]);
 }
 
-static um_status share_folder(um_buf *path) { return um_job_beside("share/unmask", path); }
+/* Of a build tree, or installed. */
+static um_status share_folder(um_buf *path)
+{
+    static const char *const places[] = {"share/unmask", "../share/unmask", NULL};
+    return um_job_beside(places, path);
+}
 
 um_status um_job_find(const um_job_context *ctx, const char *given, const char *name, um_buf *path)
 {
@@ -118,8 +147,8 @@ um_status um_job_find(const um_job_context *ctx, const char *given, const char *
     if (access((char *)path->data, F_OK) == 0) return UM_OK;
     (void)ctx;
     return UM_FAIL(UM_MISSING,
-                   "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there, or make one with: unmask import "
-                   "mtcnn SOURCE -o %s",
+                   "%s was found neither in $UNMASK_HOME nor at %s; scripts/build puts it there in a source tree; or make one with: unmask import "
+                   "mtcnn SOURCE -o %s, in $UNMASK_HOME",
                    name, um_quote((char *)path->data), name);
 }
 
@@ -245,6 +274,8 @@ int main(int argc, char **argv)
         if (argc < 2) st = UM_USAGE;
     } else if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
         printf("unmask %s\n", UNMASK_VERSION);
+    } else if (strcmp(word, "manual") == 0) {
+        st = print_manual(argc == 3 ? argv[2] : NULL);
     } else {
         int help = strcmp(word, "help") == 0, n_words = 0;
         const um_job *job = find_job(argc - 1 - help, argv + 1 + help, &n_words);

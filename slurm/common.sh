@@ -9,11 +9,12 @@ The same file runs without Slurm too. --dry-run as the first argument prints the
 Of all stages score alone computes on GPUs, where --gres asks for them; the others need none.
 
 Settings from the environment, or from the file that UNMASK_SITE names (default: slurm/site.env beside common.sh; see site.env.example):
-  UNMASK              the program (default: build/release/unmask in the folder sbatch was called from, then the one in PATH)
+  UNMASK              the program (default: the one that was installed together with these scripts; build/release/unmask in the folder sbatch
+                      was called from; the one in PATH)
   UNMASK_LAUNCH       what starts the ranks: srun or mpirun, with options (default: mpirun, or srun where there is no mpirun; ranks are
                       bound to NUMA domains where the job owns its nodes whole, and not bound where it shares them)
   UNMASK_MAX_RESTARTS how often a job that ran out of time puts itself back in the queue (default: 20)
-  UNMASK_SLURM        the folder slurm/ (default: the one below the folder sbatch was called from)
+  UNMASK_SLURM        the folder slurm/ (default: the one below the folder sbatch was called from; the one installed with the unmask in PATH)
 With --export=NONE a job sees nothing of the environment: call sbatch from the folder above slurm/, and put settings into slurm/site.env.
 
 Slurm sends USR1 five minutes before the time limit; unmask then keeps what it has and exits with 75, and the job is queued again.
@@ -63,6 +64,9 @@ um_begin() {
 um_program() {
     program=${UNMASK:-}
     [ -z "$program" ] || return 0
+    program=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+    program=${program%/share/unmask/slurm}/bin/unmask # installed
+    [ ! -x "$program" ] || return 0
     program=${SLURM_SUBMIT_DIR:-$PWD}/build/release/unmask
     [ ! -x "$program" ] || return 0
     command -v unmask >/dev/null || {

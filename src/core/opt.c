@@ -361,6 +361,8 @@ static um_status help_row(const um_opt *o, um_buf *out)
     return um_buf_add_str(out, "\n");
 }
 
+const um_opt *um_opt_common_rows(void) { return common_rows; }
+
 um_status um_opt_help(const um_opt *table, um_buf *out)
 {
     for (const um_opt *o = table; o->key != NULL; o++) UM_PASS(help_row(o, out));

@@ -63,6 +63,8 @@ um_status um_opt_parse(const um_opt *table, int argc, const char *const *argv, v
 void um_opt_release(const um_opt *table, void *values);
 /* The help text of the table's rows and of the common ones. */
 um_status um_opt_help(const um_opt *table, um_buf *out);
+/* The rows of um_opt_common, for texts about them. */
+const um_opt *um_opt_common_rows(void);
 /* {"key": "value", ...} of the rows that have all of `flags`, keys sorted, values as text in one normal form. One line when `compact`, else indented. */
 um_status um_opt_config(const um_opt *table, const void *values, unsigned flags, bool compact, um_buf *out);
 /* Of NULL-terminated `names` the one nearest to `word` (edit distance at most 1/3 of its length, at least 2), NULL if none is near. */

@@ -66,7 +66,8 @@ SlurmdLogFile=$slurm/log/slurmd-%n
 TmpFS=$slurm/tmp/%n
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=task/affinity
+GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
@@ -75,10 +76,13 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 ReturnToService=2
 KillWait=5
-NodeName=node1 NodeHostname=node1 NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=2 RealMemory=8000 State=UNKNOWN
-NodeName=node2 NodeHostname=node2 NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=2 RealMemory=8000 State=UNKNOWN
+NodeName=node1 NodeHostname=node1 NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+NodeName=node2 NodeHostname=node2 NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
+# Two GPUs a node, as far as Slurm is concerned: device files that every machine has.
+echo 'Name=gpu File=/dev/null' >"$slurm/gres.conf"
+echo 'Name=gpu File=/dev/zero' >>"$slurm/gres.conf"
 # Slurm 22.05 looks for cgroups even where no plugin uses them, and finds none in some containers.
 echo 'CgroupPlugin=cgroup/v1' >"$slurm/cgroup.conf"
 slurmctld -c -f "$SLURM_CONF" || skip "slurmctld does not start here"
