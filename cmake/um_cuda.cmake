@@ -30,6 +30,11 @@ set(UM_CUDA_C
   src/nn/cuda/module.c)
 set(UM_CUDA_CU
   src/nn/cuda/infer.cu
-  src/nn/cuda/depthwise.cu)
+  src/nn/cuda/depthwise.cu
+  src/nn/cuda/train_norm.cu
+  src/nn/cuda/train_depthwise.cu
+  src/nn/cuda/train_squeeze.cu
+  src/nn/cuda/train_head.cu
+  src/nn/cuda/train_optim.cu)
 list(TRANSFORM UM_CUDA_C PREPEND ${CMAKE_SOURCE_DIR}/)
 list(TRANSFORM UM_CUDA_CU PREPEND ${CMAKE_SOURCE_DIR}/)

@@ -5,7 +5,8 @@
  *   memory.c  device memory: its own mapping, closed to the host, poisoned, between guard pages
  *   stream.c  operations, streams, events, captures, graphs: queues that run late and in a random legal order
  *   api.c     the run time's calls on top of these, with faults on demand and counters
- *   lt.c      cuBLASLt;  nccl.c  NCCL over MPI
+ *   lt.c      cuBLASLt
+ *   check.c   the checking build: every load and store of a kernel
  *
  * Environment: EMU_SEED=n the order; EMU_DEVICES=n (1), EMU_SM=n (90), EMU_MEMORY=bytes; EMU_DRIVER=none|old; EMU_FAIL=call:n the n-th call of that name fails, EMU_FAIL_AT=n the n-th call of all.
  * What a program does wrong ends it with "emu: ..." and exit code 86.
@@ -60,6 +61,9 @@ typedef struct emu_op {
     void *arg; /* owned: the kernel's arguments one after the other, 16-byte aligned, or a library call's */
     size_t arg_bytes;
     bool owns_from;
+    /* check.c */
+    uint32_t serial;      /* 0: not queued */
+    uint64_t *ancestors;  /* a bit for each operation that this one is ordered behind */
 } emu_op;
 
 emu_op *emu_op_new(emu_kind kind, const char *name, const void *arg, size_t arg_bytes);
@@ -73,7 +77,19 @@ cudaError_t emu_wait(emu_op *op);
 /* What runs now; NULL: the host. */
 extern emu_op *emu_now;
 
+/* The checking build's own (check.c); NULL in the plain one. */
+typedef struct emu_checks {
+    void (*ordered)(emu_op *op, const emu_op *earlier);
+    void (*submitted)(emu_op *op);
+    void (*waited)(const emu_op *op); /* by the host; NULL: for everything */
+    void (*range)(const void *p, size_t bytes, bool write); /* by the operation that runs, not by a kernel */
+} emu_checks;
+extern const emu_checks *emu_checker;
+
 /* fiber.c */
+extern int emu_thread;                /* that runs, within its block; -1: none */
+extern uint32_t emu_block, emu_barriers, emu_meetings[EMU_MAX_THREADS / 32]; /* block of the grid; barriers that it has passed; operations that each warp has met at */
+bool emu_in_own_shared(const void *p, size_t bytes); /* of the block's size */
 void emu_run_kernel(const emu_op *op);
 unsigned emu_random(void);
 /* " block (1,2,0) thread (3,0,0)" where a kernel's thread runs, else "". */
@@ -82,6 +98,7 @@ bool emu_in_stack(const void *p);
 bool emu_in_shared(const void *p);
 
 /* memory.c */
+void emu_device_room(const char **low, const char **high);
 bool emu_is_device(const void *p);
 bool emu_is_pinned(const void *p, size_t bytes);
 /* Is [p, p + bytes) within one living block of device memory? */

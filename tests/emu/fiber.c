@@ -42,6 +42,8 @@ static thread *running;
 static warp *running_warp;
 static const emu_op *kernel_op;
 static void *scheduler_sp;
+int emu_thread = -1;
+uint32_t emu_block, emu_barriers, emu_meetings[MAX_WARPS];
 static char *stacks, *free_stack[EMU_MAX_THREADS + 1], *shared_end, *shared;
 static int n_free_stacks;
 
@@ -89,6 +91,7 @@ static void begin(thread *t)
 static void enter(thread *t)
 {
     running = t;
+    emu_thread = (int)(t - threads);
     threadIdx = t->index;
 }
 
@@ -112,6 +115,7 @@ static thread *pick(warp *w)
 static void to_scheduler(void **save)
 {
     running = NULL;
+    emu_thread = -1;
     switch_to(save, scheduler_sp);
 }
 
@@ -227,6 +231,7 @@ static bool release(warp *w)
         }
         w->in_warp &= ~group;
         w->ready |= group;
+        emu_meetings[w - warps]++;
         return true;
     }
     return false;
@@ -267,6 +272,7 @@ static bool pass_barrier(void)
         warps[i].ready = warps[i].in_block;
         warps[i].in_block = 0;
     }
+    emu_barriers++;
     return first != NULL;
 }
 
@@ -279,6 +285,8 @@ static void run_block(int n_threads)
         warps[i] = (warp){.first = WARP * i, .all = all, .ready = all};
     }
     memset(shared, 0xff, (size_t)(shared_end - shared));
+    memset(emu_meetings, 0, sizeof emu_meetings);
+    emu_barriers = 0;
     do {
         int order[MAX_WARPS];
         for (int i = 0; i < n_warps; i++) {
@@ -329,6 +337,7 @@ void emu_run_kernel(const emu_op *op)
     while (common_divisor(n_blocks, step) != 1) step++; /* so that every block has its turn once */
     for (uint64_t i = 0; i < n_blocks; i++, block = (block + step) % n_blocks) {
         blockIdx = (uint3){(unsigned)(block % op->grid.x), (unsigned)(block / op->grid.x % op->grid.y), (unsigned)(block / ((uint64_t)op->grid.x * op->grid.y))};
+        emu_block = (uint32_t)block;
         run_block(n_threads);
     }
 }
@@ -344,5 +353,6 @@ const char *emu_where(void)
     return text;
 }
 
+bool emu_in_own_shared(const void *p, size_t bytes) { return shared != NULL && (const char *)p >= shared && (const char *)p + bytes <= shared + kernel_op->shared; }
 bool emu_in_stack(const void *p) { return stacks != NULL && (const char *)p >= stacks && (const char *)p < stacks + (size_t)(EMU_MAX_THREADS + 1) * (STACK + PAGE); }
 bool emu_in_shared(const void *p) { return shared_end != NULL && (const char *)p >= shared_end - EMU_SHARED_BYTES - 2 * PAGE && (const char *)p < shared_end + PAGE; }

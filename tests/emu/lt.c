@@ -31,6 +31,8 @@ typedef struct product {
     const void *pa, *pb, *pc;
     void *pd;
     float alpha, beta;
+    void *workspace;
+    size_t workspace_bytes;
 } product;
 
 size_t cublasLtGetVersion(void) { return 130000; }
@@ -222,9 +224,26 @@ static void run_one(const product *p, int batch, float *a, double *sum, float *p
     }
 }
 
+static size_t type_bytes(cudaDataType t) { return t == CUDA_R_32F ? 4 : 2; }
+
+/* Of one batch after the other: what lies between them is nobody's. */
+static void look(const void *p, const struct emu_lt_layout *l, int batch, bool write)
+{
+    for (int i = 0; i < batch; i++)
+        for (int64_t col = 0; col < l->cols; col++) emu_checker->range((const char *)p + (size_t)(i * l->step + col * l->ld) * type_bytes(l->type), (size_t)l->rows * type_bytes(l->type), write);
+}
+
 static void run(void *arg)
 {
     const product *p = arg;
+    if (emu_checker != NULL) {
+        look(p->pa, &p->a, p->a.step == 0 ? 1 : p->d.batch, false);
+        look(p->pb, &p->b, p->b.step == 0 ? 1 : p->d.batch, false);
+        if (p->beta != 0) look(p->pc, &p->d, p->d.batch, false);
+        if (p->desc.epilogue == CUBLASLT_EPILOGUE_BIAS) emu_checker->range(p->desc.bias, (size_t)p->d.rows * type_bytes(p->d.type), false);
+        emu_checker->range(p->workspace, p->workspace_bytes, true);
+        look(p->pd, &p->d, p->d.batch, true);
+    }
     int64_t m = p->d.rows, k = p->desc.trans_a == CUBLAS_OP_T ? p->a.rows : p->a.cols;
     float *a = malloc((size_t)(m * k) * sizeof *a), *part = malloc((size_t)m * sizeof *part);
     double *sum = malloc((size_t)m * sizeof *sum);
@@ -235,8 +254,6 @@ static void run(void *arg)
     free(sum);
 }
 
-static size_t type_bytes(cudaDataType t) { return t == CUDA_R_32F ? 4 : 2; }
-
 static bool is_there(const void *p, const struct emu_lt_layout *l, uint64_t align)
 {
     size_t last = (size_t)((l->batch - 1) * l->step + (l->cols - 1) * l->ld + l->rows);
@@ -246,7 +263,7 @@ static bool is_there(const void *p, const struct emu_lt_layout *l, uint64_t alig
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha, const void *a, cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
                               cublasLtMatrixLayout_t c_layout, void *d, cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_bytes, cudaStream_t stream)
 {
-    product p = {*desc, *a_layout, *b_layout, *d_layout, a, b, c, d, *(const float *)alpha, *(const float *)beta};
+    product p = {*desc, *a_layout, *b_layout, *d_layout, a, b, c, d, *(const float *)alpha, *(const float *)beta, workspace, (size_t)algo->data[1]};
     if (emu_fails("cublasLtMatmul")) return CUBLAS_STATUS_EXECUTION_FAILED;
     if (handle->magic != MAGIC || !fits(desc, a_layout, b_layout, c_layout, d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
     if (algo->data[0] != MAGIC || workspace_bytes < algo->data[1] || !emu_fits(workspace, workspace_bytes)) return CUBLAS_STATUS_INVALID_VALUE;

@@ -21,7 +21,7 @@ typedef struct block {
 
 static char *base, *end_of_room, *top;
 static block *blocks;
-static int n_blocks, cap_blocks, depth, guard_file = -1;
+static int n_blocks, cap_blocks, first_living, depth, guard_file = -1; /* first_living: all blocks before it are freed */
 static size_t used, limit;
 static struct sigaction before[2];
 
@@ -82,20 +82,28 @@ __attribute__((destructor)) static void report_leaks(void)
 
 bool emu_is_device(const void *p) { return base != NULL && (const char *)p >= base && (const char *)p < end_of_room; }
 
+void emu_device_room(const char **low, const char **high)
+{
+    *low = base;
+    *high = end_of_room;
+}
+
 bool emu_fits(const void *p, size_t bytes)
 {
     const block *b = emu_is_device(p) ? find(p) : NULL;
     return b != NULL && b->lives && (const char *)p >= b->p && bytes <= b->bytes && (size_t)((const char *)p - b->p) <= b->bytes - bytes;
 }
 
+/* From the first living block on: what was freed before it stays closed, and the kernel need not look through all that ever was. */
 static void protect(int protection)
 {
-    if (top > base) mprotect(base, (size_t)(top - base), protection);
+    while (first_living < n_blocks && !blocks[first_living].lives) first_living++;
+    if (first_living < n_blocks) mprotect(blocks[first_living].low, (size_t)(top - blocks[first_living].low), protection);
 }
 
 static void look_at_canaries(void)
 {
-    for (int i = 0; i < n_blocks; i++) {
+    for (int i = first_living; i < n_blocks; i++) {
         const block *b = &blocks[i];
         for (const char *p = b->low; b->lives && p < b->end; p++) {
             if (p == b->p) p += b->bytes;

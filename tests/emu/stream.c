@@ -33,6 +33,7 @@ struct CUgraphExec_st {
 };
 
 emu_op *emu_now;
+__attribute__((weak)) const emu_checks *emu_checker;
 static struct CUstream_st legacy = {0}, *streams = &legacy;
 static struct CUgraph_st *capturing;
 static emu_op **ready;
@@ -60,6 +61,7 @@ static void drop(emu_op *o)
     free(o->before);
     free(o->after);
     free(o->arg);
+    free(o->ancestors);
     free(o);
 }
 
@@ -85,7 +87,9 @@ emu_op *emu_op_new(emu_kind kind, const char *name, const void *arg, size_t arg_
 
 static void wait_for(emu_op *o, emu_op *earlier)
 {
-    if (earlier == NULL || earlier->done) return;
+    if (earlier == NULL) return;
+    if (emu_checker != NULL && !o->recorded) emu_checker->ordered(o, earlier);
+    if (earlier->done) return;
     o->before = realloc(o->before, (size_t)(o->n_before + 1) * sizeof(emu_op *));
     if (o->before == NULL) emu_die("no memory for the emulator");
     take(earlier);
@@ -112,6 +116,7 @@ static void submit(emu_op *o)
     }
     take(o);
     n_pending++;
+    if (emu_checker != NULL) emu_checker->submitted(o);
     if (o->waits_for == 0) make_ready(o);
 }
 
@@ -187,8 +192,17 @@ static void run(emu_op *o)
     switch (o->kind) {
     case EMU_NOTHING: break;
     case EMU_KERNEL: emu_run_kernel(o); break;
-    case EMU_COPY: memcpy(o->to, o->from, o->bytes); break;
-    case EMU_SET: memset(o->to, o->value, o->bytes); break;
+    case EMU_COPY:
+        if (emu_checker != NULL) {
+            emu_checker->range(o->from, o->bytes, false);
+            emu_checker->range(o->to, o->bytes, true);
+        }
+        memcpy(o->to, o->from, o->bytes);
+        break;
+    case EMU_SET:
+        if (emu_checker != NULL) emu_checker->range(o->to, o->bytes, true);
+        memset(o->to, o->value, o->bytes);
+        break;
     case EMU_LIBRARY: o->call(o->arg); break;
     case EMU_HOST: {
         int was = emu_memory_shut(); /* it is the host's code */
@@ -257,6 +271,7 @@ cudaError_t emu_wait(emu_op *op)
     if (op != NULL && op->recorded) return emu_error(cudaErrorStreamCaptureUnsupported);
     if (op != NULL) take(op);
     run_until(op);
+    if (emu_checker != NULL) emu_checker->waited(op);
     drop(op);
     return cudaSuccess;
 }
@@ -318,6 +333,7 @@ static cudaError_t query(emu_op *o)
     take(o);
     if (emu_random() % 2 == 0) run_until(o);
     cudaError_t e = o->done ? cudaSuccess : cudaErrorNotReady;
+    if (e == cudaSuccess && emu_checker != NULL) emu_checker->waited(o);
     drop(o);
     return e;
 }
