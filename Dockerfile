@@ -1,5 +1,5 @@
 # unmask on Debian 12, in two stages: built and tested in the first, the second has what it runs with.
-#   docker build -t unmask .                                        (about half an hour with the quick tests; --build-arg TESTS=none: without)
+#   docker build -t unmask .                                        (compiles and runs the quick tests; --build-arg TESTS=none: without them)
 #   docker run --rm unmask                                          the demo (unmask-demo; --short: a minute)
 #   docker run --rm --user "$(id -u):$(id -g)" -v /data:/data unmask mpirun -n 8 unmask preprocess /data/dfdc --store /data/store
 # Without --user it runs as user 1000, who must be allowed to write the store.

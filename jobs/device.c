@@ -58,82 +58,84 @@ static um_status look(const um_world *w, bool automatic, const um_gpu_module **m
     return UM_OK;
 }
 
-typedef struct share_of_rank {
-    int device, n_sharing;
-} share_of_rank;
-
-/* Rank 0 decides for all. Collective. */
-static um_status assign(um_world *w, const um_gpu_view *mine, bool share, share_of_rank *out, int *without)
+/* Rank 0 decides for all. *device: of this rank, -1: none. *without: ranks that have none. Collective. */
+static um_status assign(um_world *w, const um_gpu_view *mine, bool share, int *device, int *without)
 {
     char *views = NULL;
     size_t n_views = 0;
-    int64_t left = 0;
-    share_of_rank *all = calloc((size_t)w->size, sizeof *all);
-    int *device = calloc((size_t)w->size, sizeof *device), *sharing = calloc((size_t)w->size, sizeof *sharing);
-    um_status st = all == NULL || device == NULL || sharing == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %d ranks", w->size) : UM_OK;
+    int *all = calloc((size_t)w->size + 1, sizeof *all); /* and how many are left */
+    um_status st = all == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %d ranks", w->size) : UM_OK;
     UM_GOTO_PASS(st, um_agree(w, st, "sharing out the GPUs"));
     UM_GOTO_PASS(st, um_world_gather(w, mine, sizeof *mine, &views, &n_views));
     if (w->rank == 0) {
-        left = um_gpu_assign((const um_gpu_view *)(const void *)views, w->size, share, device, sharing);
-        for (int i = 0; i < w->size; i++) all[i] = (share_of_rank){device[i], sharing[i]};
-        if (left < 0) st = UM_FAIL(UM_NO_MEMORY, "no memory for %d ranks", w->size);
+        all[w->size] = um_gpu_assign((const um_gpu_view *)(const void *)views, w->size, share, all);
+        if (all[w->size] < 0) st = UM_FAIL(UM_NO_MEMORY, "no memory for %d ranks", w->size);
     }
     UM_GOTO_PASS(st, um_agree(w, st, "sharing out the GPUs"));
-    um_world_bcast(w, all, (size_t)w->size * sizeof *all);
-    um_world_bcast(w, &left, sizeof left);
-    *out = all[w->rank];
-    *without = (int)left;
+    um_world_bcast(w, all, ((size_t)w->size + 1) * sizeof *all);
+    *device = all[w->rank];
+    *without = all[w->size];
 done:
     free(views);
     free(all);
-    free(device);
-    free(sharing);
     return st;
+}
+
+typedef enum wish { WISH_CPU, WISH_AUTO, WISH_GPU } wish;
+
+static um_status read_wish(const char *device, wish *out)
+{
+    const char *setting = getenv("UNMASK_CUDA");
+    *out = strcmp(device, "cpu") == 0 ? WISH_CPU : strcmp(device, "gpu") == 0 ? WISH_GPU : WISH_AUTO;
+    if (setting == NULL || *setting == 0 || strcmp(setting, "auto") == 0) return UM_OK;
+    if (strcmp(setting, "on") != 0 && strcmp(setting, "off") != 0) return UM_FAIL(UM_CONFIG, "UNMASK_CUDA=%s: auto, on and off are known", um_quote(setting));
+    if (*out == WISH_AUTO) *out = strcmp(setting, "on") == 0 ? WISH_GPU : WISH_CPU;
+    return UM_OK;
+}
+
+/* Ranks must compute the same bits: all on GPUs, or none. All blind is a machine without GPUs, and no surprise; some is. Collective. */
+static bool all_see(um_world *w, um_status mine)
+{
+    int64_t blind = mine != UM_OK;
+    um_world_sum_i64(w, &blind, 1);
+    um_world_bcast(w, &blind, sizeof blind);
+    if (w->rank == 0 && blind > 0 && blind < w->size)
+        um_log(UM_LOG_WARN, "%lld of %d ranks see no GPU: all compute on processors; --device gpu says what is missing", (long long)blind, w->size);
+    else if (w->rank == 0 && blind > 0)
+        um_log(UM_LOG_INFO, "no GPU: %s", um_err_text());
+    um_err_clear();
+    return blind == 0;
 }
 
 um_status um_device_open(um_job_context *ctx, const char *device, bool share_gpus, um_device *out)
 {
     um_world *w = &ctx->world;
-    const char *setting = getenv("UNMASK_CUDA");
     const um_gpu_module *module = NULL;
     um_gpu_list list = {0};
     um_gpu_view view;
-    share_of_rank mine = {-1, 0};
-    int without = 0;
-    um_status st = UM_OK;
-    *out = (um_device){.backend = &um_backend_cpu, .number = -1};
-    if (setting != NULL && *setting != 0 && strcmp(setting, "auto") != 0 && strcmp(setting, "on") != 0 && strcmp(setting, "off") != 0)
-        return UM_FAIL(UM_CONFIG, "UNMASK_CUDA=%s: auto, on and off are known", um_quote(setting));
-    if (strcmp(device, "auto") == 0 && setting != NULL && strcmp(setting, "on") == 0) device = "gpu";
-    if (strcmp(device, "auto") == 0 && setting != NULL && strcmp(setting, "off") == 0) device = "cpu";
-    bool automatic = strcmp(device, "auto") == 0;
-    int64_t blind = 0; /* ranks that see no GPU */
-    if (strcmp(device, "cpu") != 0) {
-        st = look(w, automatic, &module, &list, &view);
-        blind = st != UM_OK;
-    }
-    if (strcmp(device, "cpu") == 0) return UM_OK;
-    if (automatic) {
-        um_world_sum_i64(w, &blind, 1);
-        um_world_bcast(w, &blind, sizeof blind);
-        if (blind > 0) {
-            /* Ranks must compute the same bits. All without is a machine without GPUs, and no surprise; some is. */
-            if (w->rank == 0 && blind < w->size)
-                um_log(UM_LOG_WARN, "%lld of %d ranks see no GPU: all compute on processors; --device gpu says what is missing", (long long)blind, w->size);
-            else if (w->rank == 0)
-                um_log(UM_LOG_INFO, "no GPU: %s", um_err_text());
-            um_err_clear();
-            return UM_OK;
-        }
-    } else
-        UM_PASS(um_agree(w, st, "looking for GPUs"));
+    wish how = WISH_CPU;
+    int mine = -1, without = 0;
+    *out = (um_device){.backend = &um_backend_cpu};
+    /* One rank's environment, since ranks that go different ways would wait for each other. */
+    um_status st = w->rank == 0 ? read_wish(device, &how) : UM_OK;
+    UM_PASS(um_agree(w, st, "choosing a device"));
+    um_world_bcast(w, &how, sizeof how);
+    if (how == WISH_CPU) return UM_OK;
+    st = look(w, how == WISH_AUTO, &module, &list, &view);
+    if (how == WISH_GPU) UM_PASS(um_agree(w, st, "looking for GPUs"));
+    else if (!all_see(w, st)) return UM_OK;
     UM_PASS(assign(w, &view, share_gpus, &mine, &without));
+    if (without > 0 && how == WISH_AUTO) {
+        if (w->rank == 0)
+            um_log(UM_LOG_WARN, "%d of %d ranks have no GPU of their own: all compute on processors; start one rank for each GPU, or give --share-gpus", without, w->size);
+        return UM_OK;
+    }
     if (without > 0)
         return UM_FAIL(UM_CONFIG, "%d of %d ranks have no GPU of their own: start one rank for each GPU (mpirun -n, --ntasks-per-node), or give --share-gpus, or --device cpu", without, w->size);
-    st = module->open(mine.device);
+    st = module->open(mine);
     UM_PASS(um_agree(w, st, "opening the GPU"));
-    *out = (um_device){.backend = module->backend, .module = module, .gpu = list.device[mine.device], .number = mine.device, .cublaslt = (int)list.cublaslt, .shared = mine.n_sharing > 1};
-    if (module->emulated && w->rank == 0) um_log(UM_LOG_WARN, "the GPU is emulated: this is for tests");
+    *out = (um_device){.backend = module->backend, .module = module, .gpu = list.device[mine], .cublaslt = (int)list.cublaslt};
+    if (w->rank == 0) um_log(module->emulated ? UM_LOG_WARN : UM_LOG_INFO, "rank 0 computes on %s at %s%s", out->gpu.name, out->gpu.bus, module->emulated ? ": the GPU is emulated: this is for tests" : "");
     return UM_OK;
 }
 

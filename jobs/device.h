@@ -2,11 +2,11 @@
 /* device.h: what a job computes on: the processor, or a GPU for each rank.
  *
  *     um_device d; UM_PASS(um_device_open(ctx, o->device, o->share_gpus, &d));     // collective; um_device_close, also after a failure
- *     ... d.backend ... d.words ...
+ *     ... d.backend ... um_device_arithmetic(&d, text, sizeof text) ...
  *
- * --device auto takes GPUs where every rank can have one of its own, and else the processor; it says why in the log. gpu insists. UNMASK_CUDA=off|on is the same as cpu|gpu where the command line says auto.
+ * --device auto takes GPUs where every rank can have one of its own, and else the processor; it says why in the log. gpu insists. UNMASK_CUDA=off|on, as rank 0 has it, is the same as cpu|gpu where the command line says auto.
  * Which GPU: one that no other rank of the machine has, of those that CUDA shows to this rank (CUDA_VISIBLE_DEVICES, Slurm's --gpus-per-task), nearest first (NUMA). Ranks may see different ones, under different numbers: they are told apart
- * by their place on the bus. More ranks than GPUs are refused, unless --share-gpus.
+ * by their place on the bus. With gpu, more ranks than GPUs are refused, unless --share-gpus.
  */
 #include "jobs/job.h"
 #include "src/nn/gpu_module.h"
@@ -21,9 +21,7 @@ typedef struct um_device {
     const um_backend *backend;
     const um_gpu_module *module; /* NULL: the processor */
     um_gpu_device gpu;
-    int number;                  /* CUDA's, in this process */
-    int cublaslt;
-    bool shared;                 /* with another rank */
+    int cublaslt;                /* version of the library that multiplies there */
 } um_device;
 
 /* Collective over ctx->world. Errors, the same on all ranks: UM_CONFIG (with the remedy), UM_MISSING (--device gpu without a module), UM_INTERNAL. */
@@ -48,5 +46,5 @@ typedef struct um_gpu_view { /* of one rank */
 } um_gpu_view;
 
 /* device[i]: the number of rank i's GPU in its own list, -1: none is left for it; each GPU of a machine once, and as many ranks as can be have one. With `share` the ranks that are left over get the GPU that fewest have. Returns how
- * many ranks have none. n_sharing (may be NULL): [n_ranks] ranks on the GPU of rank i. Errors: -1 for missing memory. */
-int um_gpu_assign(const um_gpu_view *view, int n_ranks, bool share, int *device, int *n_sharing);
+ * many ranks have none. Errors: -1 for missing memory. */
+int um_gpu_assign(const um_gpu_view *view, int n_ranks, bool share, int *device);

@@ -57,7 +57,7 @@ static int count_on(const matching *m, int rank, int gpu)
     return n;
 }
 
-int um_gpu_assign(const um_gpu_view *view, int n_ranks, bool share, int *device, int *n_sharing)
+int um_gpu_assign(const um_gpu_view *view, int n_ranks, bool share, int *device)
 {
     bool *seen = calloc((size_t)n_ranks, sizeof *seen);
     matching m = {view, n_ranks, device, seen};
@@ -78,7 +78,6 @@ int um_gpu_assign(const um_gpu_view *view, int n_ranks, bool share, int *device,
         device[r] = best;
         without += best < 0;
     }
-    for (int r = 0; n_sharing != NULL && r < n_ranks; r++) n_sharing[r] = device[r] >= 0 ? count_on(&m, r, device[r]) : 0;
     free(seen);
     return without;
 }

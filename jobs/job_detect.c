@@ -29,7 +29,7 @@ typedef struct detect_options {
 
 static const um_opt options[] = {
     {"detector", 0, UM_OPT_TEXT, offsetof(detect_options, detector), NULL, "FILE",
-     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or share/unmask)"},
     {"thresholds", 0, UM_OPT_REALS3, offsetof(detect_options, thresholds), ".7,.8,.8", "P,R,O", 0, 1,
      .help = "least probability after the three nets"},
     {"scale", 0, UM_OPT_REAL, offsetof(detect_options, scale), "auto", "auto|FACTOR", 0.01, 8, .choices = "auto",

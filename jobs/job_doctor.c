@@ -18,7 +18,7 @@ typedef struct doctor_options {
 
 static const um_opt options[] = {
     {"detector", 0, UM_OPT_TEXT, offsetof(doctor_options, detector), NULL, "FILE",
-     .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+     .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or share/unmask)"},
     {"selftest", 0, UM_OPT_FLAG, offsetof(doctor_options, selftest), NULL, NULL,
      .help = "compute every kind and shape of layer of the networks, on each GPU, or on the processor where there is none, and compare with plain code (a minute)"},
     {NULL},
@@ -98,7 +98,7 @@ static um_status list_gpus(const um_gpu_module *m, const um_gpu_list *l)
         const um_gpu_device *d = &l->device[i];
         UM_PASS(um_job_print("gpu        %d: %s, sm_%d, %.0f GB, at %s; scores in %s\n", i, d->name, d->sm, (double)d->memory_bytes / 1e9, d->bus, d->sm >= 80 ? "f32 and bf16" : "f32 only (bf16 from sm_80 on)"));
     }
-    return um_job_print("backend    GPU for the networks of score (--device cpu for the processor); all else on the processor: mpirun -n %d is the natural number of ranks for score here\n", l->n);
+    return um_job_print("backend    GPU for the networks of score and evaluate (--device cpu for the processor); all else on the processor: mpirun -n %d is the natural number of ranks for score here\n", l->n);
 }
 
 static um_status show_gpus(bool test, int *problems)

@@ -20,7 +20,7 @@
 static const um_opt options[] = {
     {"store", 0, UM_OPT_TEXT, FIELD(store), NULL, "DIR", .flags = UM_OPT_REQUIRED, .help = "the store to make or to continue"},
     {"detector", 0, UM_OPT_TEXT, FIELD(detector), NULL, "FILE",
-     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or share/unmask)"},
     {"frames", 0, UM_OPT_FRAMES, FIELD(frames), "every:10:320", "SPEC", .flags = UM_OPT_FROZEN,
      .help = "frames to use: every:10, every:10:320 (below 320), spread:32 or all"},
     {"max-faces", 0, UM_OPT_INT, FIELD(max_faces), "2", "N", 1, 1000, .flags = UM_OPT_FROZEN,

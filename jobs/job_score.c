@@ -26,9 +26,9 @@ enum { MAX_LIST_BYTES = 1 << 30 };
 
 static const um_opt options[] = {
     {"model", 'm', UM_OPT_TEXTS, FIELD(models), NULL, "FILE|DIR",
-     .help = "a model, or a folder of which all models are taken; repeatable (default: those in $UNMASK_HOME or beside the program)"},
+     .help = "a model, or a folder of which all models are taken; repeatable (default: those in $UNMASK_HOME or share/unmask)"},
     {"detector", 0, UM_OPT_TEXT, FIELD(detector), NULL, "FILE",
-     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or share/unmask)"},
     {"output", 'o', UM_OPT_TEXT, FIELD(output), NULL, "FILE",
      .help = "the CSV file to make or to continue; its journal and manifest lie beside it (default: a table on the standard output, nothing is kept)"},
     {"details", 0, UM_OPT_TEXT, FIELD(details), NULL, "FILE", .help = "also write JSON Lines with the scores of models, persons and faces"},

@@ -48,7 +48,7 @@ static const um_opt options[] = {
     {"seed", 0, UM_OPT_INT, offsetof(synth_options, seed), "1", "X", 0, 9e15,
      .help = "the same seed, inputs and library versions give the same bytes"},
     {"detector", 0, UM_OPT_TEXT, offsetof(synth_options, detector), NULL, "FILE",
-     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or beside the program)"},
+     .help = "weights made by unmask import mtcnn (default: mtcnn.h5 in $UNMASK_HOME or share/unmask)"},
     {"threads", 0, UM_OPT_INT, offsetof(synth_options, threads), "0", "N", 0, MAX_THREADS, .flags = UM_OPT_SET_ONLY,
      .help = "originals made at once; 0: one for each processor; does not change the result"},
     UM_DECODER_ROWS,

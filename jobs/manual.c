@@ -118,7 +118,6 @@ um_status um_manual_man(const um_job *const *jobs, um_buf *out)
         {"UNMASK_CUDA", "auto, on or off: whether GPUs are used where the command line says --device auto."},
         {"UNMASK_CUDA_MODULE", "The GPU module to load, instead of the one beside the program or in ../lib/unmask."},
         {"UNMASK_ISA", "base or avx2: the highest instruction set that is used, lower than the processor's; the results are the same bits."},
-        {"UNMASK_BF16", "dot or f32: whether --precision bf16 multiplies with the processor's own bfloat16 products."},
         {"CUDA_VISIBLE_DEVICES", "GPUs that CUDA shows to a process."},
     };
     static const char *const files[][2] = {

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # bare.sh: a minimal Debian 12, for the scripts that prove things in one. Sourced; root only.
 #   bare_make ROOT        debootstrap's minbase and certificates, if ROOT has no system yet
-#   bare_configure ROOT   how this host reaches package archives, whatever it is, so that it works behind a mirror too; sets `bare_settings`
+#   bare_environment      sets `bare_settings`: the host's variables by which package archives are reached
+#   bare_configure ROOT   the same, and lends ROOT the files for it: whatever the way is, so that it works behind a mirror too
 #   bare_run ROOT COMMAND in namespaces of its own; nothing of the host's environment but bare_settings
 
 # Files by which apt, pip and name resolution know their way.
@@ -22,8 +23,17 @@ bare_make() {
     rm -f "$root.log"
 }
 
+bare_environment() {
+    local name
+    bare_settings=()
+    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        [ -z "${!name:-}" ] || bare_settings+=("$name=${!name}")
+    done
+    while IFS= read -r name; do bare_settings+=("$name=${!name}"); done < <(compgen -e | grep '^PIP_' | grep -v '^PIP_FIND_LINKS$' || true)
+}
+
 bare_configure() {
-    local root=$1 path name
+    local root=$1 path
     [ ! -d /etc/apt/sources.list.d ] || rm -f "$root/etc/apt/sources.list"
     for path in "${bare_files[@]}"; do
         [ -e "$path" ] || continue
@@ -31,11 +41,7 @@ bare_configure() {
         mkdir -p "$(dirname "$root$path")"
         cp -aL "$path" "$root$path"
     done
-    bare_settings=()
-    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
-        [ -z "${!name:-}" ] || bare_settings+=("$name=${!name}")
-    done
-    while IFS= read -r name; do bare_settings+=("$name=${!name}"); done < <(compgen -e | grep '^PIP_' | grep -v '^PIP_FIND_LINKS$' || true)
+    bare_environment
 }
 
 bare_run() {

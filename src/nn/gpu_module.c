@@ -15,7 +15,7 @@ um_status um_gpu_module_load(const char *path, const um_gpu_module **out)
     if (loaded != NULL) return UM_OK;
     if (access(path, F_OK) != 0) return UM_FAIL(UM_MISSING, "there is no GPU module %s: this is a build without CUDA, or the module was not installed beside the program", um_quote(path));
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) return UM_FAIL(UM_CONFIG, "cannot load the GPU module: %s; install the CUDA run time, cuBLAS and NCCL that it was built with", dlerror());
+    if (library == NULL) return UM_FAIL(UM_CONFIG, "cannot load the GPU module: %s; install the CUDA run time and cuBLAS that it was built with", dlerror());
     get.object = dlsym(library, UM_GPU_MODULE_SYMBOL);
     if (get.object == NULL) {
         dlclose(library);

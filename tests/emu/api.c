@@ -62,7 +62,6 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, enum cudaM
     }
     if (!to && !recorded) memset(dst, 0xff, count); /* until it has run */
     emu_count.copies++;
-    emu_count.copied_bytes += (long long)count;
     cudaError_t e = emu_queue(stream, o);
     if (e == cudaSuccess && !to && !recorded && !emu_is_pinned(dst, count)) return cudaStreamSynchronize(stream);
     return e;

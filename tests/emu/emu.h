@@ -17,8 +17,7 @@
 enum { EMU_MAX_THREADS = 1024, EMU_MAX_ARGS = 8, EMU_SHARED_BYTES = 227 << 10, EMU_EXIT = 86 };
 
 typedef struct emu_counters {
-    long launches, graph_launches, host_waits, allocations, copies, products, collectives, calls;
-    long long copied_bytes;
+    long launches, graph_launches, host_waits, allocations, copies, products, calls; /* asked for by the host: what a graph does is counted when it is recorded */
 } emu_counters;
 extern emu_counters emu_count; /* of this process so far; a test may clear it */
 

@@ -5,6 +5,7 @@
 #include "src/models/classifier.h"
 #include "src/models/selftest.h"
 #include "src/nn/cuda/device.h"
+#include "tests/emu/emu.h"
 #include "tests/golden/classifier_golden.h"
 #include "tests/unit/test.h"
 
@@ -34,7 +35,14 @@ static void classify(const um_model *m, const um_backend *b, um_dtype precision,
     void *constants = aligned_alloc(64, (um_classifier_constant_bytes(c) + 63) / 64 * 64);
     CHECK_OK(um_classifier_pack(c, m, constants));
     CHECK_OK(um_classifier_attach(c, constants));
+    emu_count = (emu_counters){0};
     CHECK_OK(um_classifier_run(c, NULL, images, n, logits));
+    if (b->device != NULL) { /* of a batch: one graph and one wait, and nothing else that the host asks for */
+        long batches = (n + batch - 1) / batch;
+        CHECK_INT(emu_count.graph_launches, batches);
+        CHECK_INT(emu_count.host_waits, batches);
+        CHECK_INT(emu_count.allocations + emu_count.launches + emu_count.copies + emu_count.products, 0);
+    }
     um_classifier_free(c);
     free(constants);
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# score --device gpu with the emulated GPU: the processor's scores, the same bytes for any number of ranks, GPUs shared out, and every way in which there is no GPU told. usage: test_emu_score.sh MODULE
+# score --device gpu with the emulated GPU: the processor's scores, the same bytes for any number of ranks, GPUs shared out, and every way in which there is no GPU told. usage: test_emu_score.sh MODULE MODULE-THAT-POSES-AS-REAL
 # shellcheck source=tests/job/common.sh
 . "$UNMASK_SOURCE/tests/job/common.sh"
 module=$1
@@ -17,6 +17,7 @@ rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=
 export UNMASK_CUDA_MODULE=$module EMU_DEVICES=2
 rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r1.csv --device gpu --set gpu.batch=2
 grep -q "emulated" err || fail "nothing says that the GPU is emulated: $(cat err)"
+! grep -Eq "never freed|never waited" err || fail "the emulator says: $(cat err)"
 grep -q "cuda" err || fail "nothing names the backend: $(cat err)"
 rc 0 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r2.csv --device gpu --set gpu.batch=2
 cmp r1.csv r2.csv || fail "2 ranks made another csv"
@@ -66,6 +67,15 @@ cmp cpu.csv auto2.csv || fail "auto without a driver is not the processor"
 UNMASK_CUDA=on rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o on.csv --set gpu.batch=2
 cmp r1.csv on.csv || fail "UNMASK_CUDA=on is not the GPU"
 UNMASK_CUDA=off rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o off.csv
+
+# ... and where the module is a real one, as far as the program can see: GPUs where each rank can have its own, else the processor, and it says so. A rank's own environment changes nothing.
+UNMASK_CUDA_MODULE=$2 rc 0 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o real.csv --set gpu.batch=2
+cmp r1.csv real.csv || fail "auto does not take GPUs"
+UNMASK_CUDA_MODULE=$2 rc 0 ranks 3 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o few.csv
+cmp cpu.csv few.csv || fail "auto with more ranks than GPUs is not the processor"
+grep -q "have no GPU of their own" err || fail "auto does not say why it takes processors: $(cat err)"
+rc 0 mpirun --bind-to none -n 1 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o mixed.csv : -n 1 env UNMASK_CUDA=on "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o mixed.csv
+cmp cpu.csv mixed.csv || fail "a rank with another UNMASK_CUDA makes other scores"
 
 # A call that fails: an error that names it, nothing wrong in the file, and the next run completes it.
 for n in 1 20 150 900; do

@@ -38,4 +38,6 @@ rc 74 "$UNMASK" inspect "$work/nothing"
 if "$UNMASK" version >/dev/full 2>/dev/null; then fail "a full standard output goes unnoticed"; fi
 UNMASK_HOME=$work/home rc 78 env -u UNMASK_HOME UNMASK_HOME="$work/home" "$UNMASK" doctor --detector "$work/none.h5"
 grep -q "remedy" "$work/out" || fail "doctor names no remedy"
+UNMASK_CUDA_MODULE=$work/none.so "$UNMASK" doctor --selftest >"$work/out" 2>&1 || true # 78 without a detector
+grep -Eq '^self-test  cpu: [0-9]{3} kernels .*, 0 wrong' "$work/out" || fail "the self-test on the processor: $(grep -E 'self-test|WRONG' "$work/out")"
 echo "all as it should be"

@@ -32,7 +32,8 @@ typedef struct stage {
     way way;
     bool raw;                /* leaves its sums to the next stage, which applies bias and activation */
     um_gpu_gemm *gemm;
-    size_t weight, bias, slope, bias_f32; /* offsets in the constants; bias: in the type that the product wants */
+    size_t weight, bias, slope; /* offsets in the constants */
+    um_dtype bias_type;         /* f32; of a product that adds it itself: its output's */
     size_t out, gated, partial, means; /* offsets in the scratch; out, means: where inside */
     bool out_inside, means_inside;
 } stage;
@@ -148,8 +149,8 @@ static um_status plan_stage(um_kernel *k, int i)
     if (weights > 0) {
         bool rounded = g->way == WAY_GEMM && s->gate < 0; /* gated ones are rounded when they are gated */
         g->weight = place(&k->constant_bytes, weights * um_dtype_bytes(rounded ? s->in_type : UM_F32));
-        g->bias = place(&k->constant_bytes, (size_t)s->k * sizeof(float));
-        g->bias_f32 = place(&k->constant_bytes, (size_t)s->k * sizeof(float));
+        g->bias_type = g->way == WAY_GEMM && !g->raw ? s->out_type : UM_F32;
+        g->bias = place(&k->constant_bytes, (size_t)s->k * um_dtype_bytes(g->bias_type));
     }
     if (s->act == UM_ACT_PRELU) g->slope = place(&k->constant_bytes, (size_t)s->k * sizeof(float));
     g->out_inside = i + 1 < k->n;
@@ -208,10 +209,7 @@ static um_status pack(const um_kernel *k, const um_step_weights *weights, void *
         um_dtype type = g->way == WAY_GEMM && s->gate < 0 ? s->in_type : UM_F32;
         for (size_t j = 0; j < n; j++) /* (K,R,S,C); a direct convolution wants (R,S,C,K) */
             put(base + g->weight, type, j, g->way == WAY_DIRECT ? weights[i].weight[j % n_k * each + j / n_k] : weights[i].weight[j]);
-        for (size_t j = 0; n > 0 && j < n_k; j++) {
-            put(base + g->bias, g->way == WAY_GEMM ? s->out_type : UM_F32, j, weights[i].bias[j]);
-            put(base + g->bias_f32, UM_F32, j, weights[i].bias[j]);
-        }
+        for (size_t j = 0; n > 0 && j < n_k; j++) put(base + g->bias, g->bias_type, j, weights[i].bias[j]);
         for (size_t j = 0; s->act == UM_ACT_PRELU && j < n_k; j++) put(base + g->slope, UM_F32, j, weights[i].slope[j]);
     }
     return UM_OK;
@@ -271,7 +269,7 @@ static um_status run_direct(const call *c, int i)
         memcpy(a.std, convert->step.std, sizeof a.std);
     }
     a.weight = constant(c, g->weight);
-    a.bias = g->raw ? NULL : constant(c, g->bias_f32);
+    a.bias = g->raw ? NULL : constant(c, g->bias);
     a.slope = s->act == UM_ACT_PRELU ? constant(c, g->slope) : NULL;
     a.act = g->raw ? UM_ACT_NONE : s->act;
     a.out = output(c, i);
@@ -284,10 +282,10 @@ static um_status run_depthwise(const call *c, int i)
     const um_step *s = &g->step;
     um_gpu_depthwise_args a = depthwise_of(s);
     a.in = operand(c, i, s->in);
-    a.pre_bias = before != NULL ? constant(c, before->bias_f32) : NULL;
+    a.pre_bias = before != NULL ? constant(c, before->bias) : NULL;
     a.pre_act = before != NULL ? before->step.act : UM_ACT_NONE;
     a.weight = constant(c, g->weight);
-    a.bias = constant(c, g->bias_f32);
+    a.bias = constant(c, g->bias);
     a.out = output(c, i);
     if (s->means >= 0) {
         a.means = g->means_inside ? (float *)(void *)(c->scratch + g->means) : c->value[s->means];
@@ -301,7 +299,7 @@ static um_status run_mean(const call *c, int i)
     const stage *g = &c->k->stage[i], *before = i > 0 && c->k->stage[i - 1].raw ? g - 1 : NULL;
     const um_step *s = &g->step;
     um_gpu_mean_args a = {.n = s->n, .area = s->h * s->w, .c = s->c, .type = s->in_type, .in = operand(c, i, s->in), .out = output(c, i)};
-    a.pre_bias = before != NULL ? constant(c, before->bias_f32) : NULL;
+    a.pre_bias = before != NULL ? constant(c, before->bias) : NULL;
     a.pre_act = before != NULL ? before->step.act : UM_ACT_NONE;
     return um_gpu_check(um_gpu_mean(&a, c->stream), "cannot queue a mean");
 }
@@ -323,7 +321,7 @@ static um_status run_stage(const call *c, int i)
         return um_gpu_check(um_gpu_convert(&a, c->stream), "cannot queue a conversion");
     }
     case WAY_DENSE: {
-        um_gpu_dense_args a = {.n = s->n, .c = s->c, .k = s->k, .in = operand(c, i, s->in), .weight = constant(c, g->weight), .bias = constant(c, g->bias_f32), .act = s->act, .out = output(c, i)};
+        um_gpu_dense_args a = {.n = s->n, .c = s->c, .k = s->k, .in = operand(c, i, s->in), .weight = constant(c, g->weight), .bias = constant(c, g->bias), .act = s->act, .out = output(c, i)};
         a.slope = s->act == UM_ACT_PRELU ? constant(c, g->slope) : NULL;
         return um_gpu_check(um_gpu_dense(&a, c->stream), "cannot queue a dense layer");
     }

@@ -33,7 +33,6 @@ um_status um_gpu_open(int device, um_gpu **out)
     UM_PASS(um_gpu_check(cudaSetDevice(device), "cannot use the GPU"));
     UM_PASS(um_gpu_check(cudaGetDeviceProperties(&p, device), "cannot ask the GPU what it is"));
     g->sm = 10 * p.major + p.minor;
-    g->n_processors = p.multiProcessorCount;
     UM_GOTO_PASS(st, um_gpu_check_lt(cublasLtCreate(&g->lt), "cannot start cuBLASLt"));
     UM_GOTO_PASS(st, um_gpu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "cannot make a stream"));
     is_open = true;

@@ -18,7 +18,6 @@ enum { UM_GPU_WORKSPACE_BYTES = 32 << 20, /* of a product: what NVIDIA recommend
 
 typedef struct um_gpu {
     int device, sm; /* sm: 10 * major + minor */
-    int n_processors;
     cublasLtHandle_t lt;
     cudaStream_t stream; /* of plans */
 } um_gpu;

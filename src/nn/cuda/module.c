@@ -52,7 +52,7 @@ const um_gpu_module *um_gpu_module_get(void)
         .abi = UM_GPU_MODULE_ABI,
         .bytes = sizeof(um_gpu_module),
         .version = UNMASK_VERSION,
-#ifdef UM_EMU
+#if defined(UM_EMU) && !defined(UM_EMU_POSES) /* poses: as a real one, so that a test sees what `auto` does */
         .emulated = true,
 #endif
         .list = list,
