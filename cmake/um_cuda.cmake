@@ -17,7 +17,13 @@ if(NOT UNMASK_CUDA STREQUAL off)
   endif()
 endif()
 if(UM_HAS_CUDA)
-  message(STATUS "GPU module: with CUDA ${CUDAToolkit_VERSION}")
+  # Only its declarations: the library is looked for when it is needed (mpi/nccl.c).
+  find_path(UM_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  set(UM_HAS_NCCL OFF)
+  if(UM_NCCL_INCLUDE)
+    set(UM_HAS_NCCL ON)
+  endif()
+  message(STATUS "GPU module: with CUDA ${CUDAToolkit_VERSION}, NCCL ${UM_HAS_NCCL} (nccl.h: ${UM_NCCL_INCLUDE})")
 else()
   message(STATUS "GPU module: not built (UNMASK_CUDA=${UNMASK_CUDA}, nvcc ${UM_NVCC})")
 endif()
@@ -27,6 +33,11 @@ set(UM_CUDA_C
   src/nn/cuda/device.c
   src/nn/cuda/gemm.c
   src/nn/cuda/backend.c
+  src/nn/cuda/train_net.c
+  src/nn/cuda/train_pass.c
+  src/nn/cuda/trainer.c
+  src/nn/cuda/detect.c
+  mpi/nccl.c
   src/nn/cuda/module.c)
 set(UM_CUDA_CU
   src/nn/cuda/infer.cu
@@ -35,6 +46,12 @@ set(UM_CUDA_CU
   src/nn/cuda/train_depthwise.cu
   src/nn/cuda/train_squeeze.cu
   src/nn/cuda/train_head.cu
-  src/nn/cuda/train_optim.cu)
+  src/nn/cuda/train_optim.cu
+  src/nn/cuda/detect.cu
+  src/nn/cuda/image.cu)
 list(TRANSFORM UM_CUDA_C PREPEND ${CMAKE_SOURCE_DIR}/)
 list(TRANSFORM UM_CUDA_CU PREPEND ${CMAKE_SOURCE_DIR}/)
+# Products and sums rounded each by itself, as on the processor.
+set(UM_CUDA_EXACT
+  ${CMAKE_SOURCE_DIR}/src/nn/cuda/detect.cu
+  ${CMAKE_SOURCE_DIR}/src/nn/cuda/image.cu)

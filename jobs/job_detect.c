@@ -3,12 +3,13 @@
 #include "io/walk.h"
 #include "io/weights.h"
 #include "jobs/console.h"
+#include "jobs/device.h"
 #include "jobs/job.h"
 #include "jobs/output.h"
 #include "src/core/clock.h"
 #include "src/core/frames.h"
 #include "src/core/log.h"
-#include "src/detect/detect.h"
+#include "src/detect/device_detect.h"
 #include "src/image/draw.h"
 
 #include <inttypes.h>
@@ -24,7 +25,9 @@ typedef struct detect_options {
     const char *detector, *draw, *output;
     double thresholds[3], scale;
     um_frames frames;
-    bool landmarks;
+    bool landmarks, share_gpus;
+    const char *device;
+    int64_t gpu_frames;
 } detect_options;
 
 static const um_opt options[] = {
@@ -43,14 +46,29 @@ static const um_opt options[] = {
      .help = "write each frame with its boxes drawn in as PNG to this folder"},
     {"output", 'o', UM_OPT_TEXT, offsetof(detect_options, output), "-", "FILE",
      .help = "the JSON Lines file to write; - is the standard output"},
+    UM_DEVICE_ROWS(detect_options),
+    {"gpu.frames", 0, UM_OPT_INT, offsetof(detect_options, gpu_frames), "16", "N", 1, 1024, .flags = UM_OPT_SET_ONLY, .help = "frames of a video that a GPU searches at once; pictures are searched by the processor"},
     UM_DECODER_ROWS,
     {NULL},
 };
+
+/* A frame that waits for others, to be searched together with them. */
+typedef struct waiting {
+    um_frame frame;
+    um_image image; /* its own */
+    um_faces faces;
+} waiting;
 
 typedef struct detect_run {
     um_job_context *ctx;
     const detect_options *o;
     um_detector *detector;
+    um_device device;
+    um_device_detector *device_detector; /* NULL: the processor searches */
+    waiting *waiting; /* [o->gpu_frames] */
+    const um_image **image;
+    um_faces **found;
+    int n_waiting;
     um_codec *codec;
     um_output out;
     um_buf line, png, name;
@@ -125,16 +143,59 @@ done:
     return st;
 }
 
-static um_status search(detect_run *r, const char *path, const um_frame *f)
+static um_thresholds thresholds_of(const detect_options *o) { return (um_thresholds){o->thresholds[0], o->thresholds[1], o->thresholds[2]}; }
+
+/* r->faces are the frame's. */
+static um_status give(detect_run *r, const char *path, const um_frame *f)
 {
-    um_thresholds t = {r->o->thresholds[0], r->o->thresholds[1], r->o->thresholds[2]};
-    double start = um_clock_s();
-    UM_PASS(um_detector_run(r->detector, &f->image, &t, &r->faces));
-    r->detect_s += um_clock_s() - start;
     r->n_frames++;
     r->n_faces += r->faces.n;
     if (r->o->draw != NULL) UM_PASS(draw(r, path, f));
     return write_line(r, path, f, UM_OK, NULL);
+}
+
+static um_status search(detect_run *r, const char *path, const um_frame *f)
+{
+    um_thresholds t = thresholds_of(r->o);
+    double start = um_clock_s();
+    UM_PASS(um_detector_run(r->detector, &f->image, &t, &r->faces));
+    r->detect_s += um_clock_s() - start;
+    return give(r, path, f);
+}
+
+/* Those that wait, on the GPU. */
+static um_status search_waiting(detect_run *r, const char *path)
+{
+    double start = um_clock_s();
+    int n = r->n_waiting;
+    r->n_waiting = 0;
+    for (int i = 0; i < n; i++) {
+        r->image[i] = &r->waiting[i].frame.image;
+        r->found[i] = &r->waiting[i].faces;
+    }
+    UM_PASS(um_device_detector_run(r->device_detector, NULL, &r->detector, r->image, n, r->found));
+    r->detect_s += um_clock_s() - start;
+    for (int i = 0; i < n; i++) {
+        um_faces kept = r->faces;
+        r->faces = r->waiting[i].faces;
+        um_status st = give(r, path, &r->waiting[i].frame);
+        r->waiting[i].faces = r->faces;
+        r->faces = kept;
+        UM_PASS(st);
+    }
+    return UM_OK;
+}
+
+/* The decoder's frame is gone at the next one. */
+static um_status wait_with(detect_run *r, const char *path, const um_frame *f)
+{
+    const um_image *first = &r->waiting[0].frame.image;
+    if (r->n_waiting > 0 && (first->width_px != f->image.width_px || first->height_px != f->image.height_px)) UM_PASS(search_waiting(r, path));
+    waiting *w = &r->waiting[r->n_waiting];
+    UM_PASS(um_image_keep(&w->image, &f->image));
+    w->frame = *f;
+    w->frame.image = w->image;
+    return ++r->n_waiting < r->o->gpu_frames ? UM_OK : search_waiting(r, path);
 }
 
 static um_status bad_input(detect_run *r, const char *path, um_status status, const char *message)
@@ -170,10 +231,15 @@ static um_status do_video(detect_run *r, const char *path)
     if (um_status_class_of(st) == UM_CLASS_ITEM) return bad_input(r, path, st, um_err_text());
     if (st != UM_OK) return st;
     while ((st = um_video_next(v, -1, &f)) == UM_OK) {
-        st = search(r, path, &f);
+        st = r->device_detector != NULL ? wait_with(r, path, &f) : search(r, path, &f);
         if (st != UM_OK) break;
     }
     um_video_close(v, &result);
+    if (st == UM_END && r->n_waiting > 0) {
+        st = search_waiting(r, path);
+        if (st == UM_OK) st = UM_END;
+    }
+    r->n_waiting = 0;
     if (st != UM_END && um_status_class_of(st) == UM_CLASS_JOB) return st;
     if (result.status != UM_OK) return bad_input(r, path, result.status, result.message);
     return UM_OK;
@@ -188,6 +254,32 @@ static bool is_picture(const char *path)
     size_t n = fread(head, 1, sizeof head, f);
     fclose(f);
     return n >= 3 && (memcmp(head, "\x89PNG", 4) == 0 || memcmp(head, "\xff\xd8\xff", 3) == 0);
+}
+
+static um_status open_device(detect_run *r, const um_mtcnn_weights *weights)
+{
+    um_thresholds t = thresholds_of(r->o);
+    size_t n = (size_t)r->o->gpu_frames;
+    UM_PASS(um_device_open(r->ctx, r->o->device, r->o->share_gpus, &r->device));
+    if (r->device.module == NULL) return UM_OK;
+    r->waiting = calloc(n, sizeof *r->waiting);
+    r->image = calloc(n, sizeof(um_image *));
+    r->found = calloc(n, sizeof(um_faces *));
+    if (r->waiting == NULL || r->image == NULL || r->found == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for %zu frames", n);
+    return um_device_detector_new(r->device.module->detector, weights, r->o->scale, (int)n, &t, 1, &r->device_detector);
+}
+
+static void close_device(detect_run *r)
+{
+    um_device_detector_free(r->device_detector);
+    for (int64_t i = 0; r->waiting != NULL && i < r->o->gpu_frames; i++) {
+        um_image_free(&r->waiting[i].image);
+        um_faces_release(&r->waiting[i].faces);
+    }
+    free(r->waiting);
+    free(r->image);
+    free(r->found);
+    um_device_close(&r->device);
 }
 
 static um_status run(um_job_context *ctx, void *values)
@@ -205,6 +297,7 @@ static um_status run(um_job_context *ctx, void *values)
     UM_GOTO(st, um_weights_read_mtcnn(ctx->vfs, (char *)path.data, &weights, fingerprint), "cannot load the detector %s",
             um_quote((char *)path.data));
     UM_GOTO_PASS(st, um_detector_new(&weights, r.o->scale, &r.detector));
+    UM_GOTO_PASS(st, open_device(&r, &weights));
     r.codec = um_codec_new();
     if (r.codec == NULL) UM_GOTO_PASS(st, UM_FAIL(UM_NO_MEMORY, "no memory for a codec"));
     for (int i = 0; i < ctx->operands.n; i++) UM_GOTO_PASS(st, um_walk_add(&walk, ctx->operands.text[i]));
@@ -240,12 +333,15 @@ static um_status run(um_job_context *ctx, void *values)
            "%" PRId64 " inputs (%" PRId64 " with a problem), %" PRId64 " frames, %" PRId64
            " faces in %s; detection alone %.1f ms a frame (%s)",
            r.n_inputs, r.n_bad, r.n_frames, r.n_faces, span, r.n_frames > 0 ? 1e3 * r.detect_s / (double)r.n_frames : 0,
-           um_mtcnn_isa());
+           r.device_detector != NULL ? "GPU" : um_mtcnn_isa());
+    if (r.device_detector != NULL && um_device_detector_fallbacks(r.device_detector) > 0)
+        um_log(UM_LOG_WARN, "%" PRId64 " frames were searched by the processor: the GPU had no room for them or for what is in them (--set gpu.frames=N takes fewer at once)", um_device_detector_fallbacks(r.device_detector));
     if (n_other > 0)
         um_log(UM_LOG_INFO, "%" PRId64 " files in folders are neither named like a picture nor like a video: left out", n_other);
     if (walk.n_loops > 0) um_log(UM_LOG_WARN, "%" PRId64 " links back into a folder were left out", walk.n_loops);
 done:
     if (opened) st = um_output_end(&r.out, st);
+    close_device(&r);
     um_detector_free(r.detector);
     um_codec_free(r.codec);
     um_faces_release(&r.faces);

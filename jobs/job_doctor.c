@@ -4,6 +4,7 @@
 #include "jobs/device.h"
 #include "jobs/versions.h"
 #include "src/models/selftest.h"
+#include "src/train/trainer_check.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ static const um_opt options[] = {
     {"detector", 0, UM_OPT_TEXT, offsetof(doctor_options, detector), NULL, "FILE",
      .help = "weights to look at (default: mtcnn.h5 in $UNMASK_HOME or share/unmask)"},
     {"selftest", 0, UM_OPT_FLAG, offsetof(doctor_options, selftest), NULL, NULL,
-     .help = "compute every kind and shape of layer of the networks, on each GPU, or on the processor where there is none, and compare with plain code (a minute)"},
+     .help = "compute every kind and shape of layer of the networks, on each GPU, or on the processor where there is none, and compare with plain code; train B0 for ten steps on each GPU, and compare with the processor (a minute)"},
     {NULL},
 };
 
@@ -91,14 +92,31 @@ static um_status selftest(const um_backend *b, int *problems)
     return um_job_print("self-test  %s: %d kernels of MTCNN, B0 and B7 compared with plain code, %d wrong; largest error f32 %.1e, bf16 %.1e\n", b->name, t.n_cases, t.n_failed, t.worst[0], t.worst[1]);
 }
 
+/* Ten steps of B0, in every precision that the GPU trains in. */
+static um_status selftest_training(const um_trainer_ops *ops, int *problems)
+{
+    for (int p = 0; p < 2; p++) {
+        um_trainer_check c = {.ops = ops, .precision = p == 0 ? UM_F32 : UM_BF16, .n_steps = 10};
+        if (!ops->has(c.precision)) continue;
+        UM_PASS(um_trainer_check_run(&c));
+        *problems += !c.right;
+        UM_PASS(um_job_print("self-test  %s: ten steps of training B0 in %s beside the processor's in f32: losses off by %.1e, norms of gradients by %.1e, weights by %.1e of what was learned%s\n", ops->name, p == 0 ? "f32" : "bf16", c.loss, c.norm,
+                             c.weights, c.right ? "" : ": WRONG"));
+    }
+    return UM_OK;
+}
+
 static um_status list_gpus(const um_gpu_module *m, const um_gpu_list *l)
 {
-    UM_PASS(um_job_print("cuda       driver for %d.%d, run time %d.%d, cuBLASLt %zu%s\n", l->driver / 1000, l->driver % 1000 / 10, l->runtime / 1000, l->runtime % 1000 / 10, l->cublaslt, m->emulated ? ", EMULATED" : ""));
+    char nccl[96] = "no NCCL: several GPUs cannot train one network (install libnccl2)";
+    int v = m->comm_version();
+    if (v > 0) snprintf(nccl, sizeof nccl, "NCCL %d.%d.%d", v / 10000, v % 10000 / 100, v % 100);
+    UM_PASS(um_job_print("cuda       driver for %d.%d, run time %d.%d, cuBLASLt %zu, %s%s\n", l->driver / 1000, l->driver % 1000 / 10, l->runtime / 1000, l->runtime % 1000 / 10, l->cublaslt, nccl, m->emulated ? ", EMULATED" : ""));
     for (int i = 0; i < l->n; i++) {
         const um_gpu_device *d = &l->device[i];
-        UM_PASS(um_job_print("gpu        %d: %s, sm_%d, %.0f GB, at %s; scores in %s\n", i, d->name, d->sm, (double)d->memory_bytes / 1e9, d->bus, d->sm >= 80 ? "f32 and bf16" : "f32 only (bf16 from sm_80 on)"));
+        UM_PASS(um_job_print("gpu        %d: %s, sm_%d, %.0f GB, at %s; trains and scores in %s\n", i, d->name, d->sm, (double)d->memory_bytes / 1e9, d->bus, d->sm >= 80 ? "f32 and bf16" : "f32 only (bf16 from sm_80 on)"));
     }
-    return um_job_print("backend    GPU for the networks of score and evaluate (--device cpu for the processor); all else on the processor: mpirun -n %d is the natural number of ranks for score here\n", l->n);
+    return um_job_print("backend    GPU for the networks of train, score and evaluate and the face detection of score and detect (--device cpu for the processor); all else on the processor: mpirun -n %d is the natural number of ranks here\n", l->n);
 }
 
 static um_status show_gpus(bool test, int *problems)
@@ -116,6 +134,7 @@ static um_status show_gpus(bool test, int *problems)
     for (int i = 0; test && i < l.n; i++) {
         UM_PASS(m->open(i));
         st = selftest(m->backend, problems);
+        if (st == UM_OK) st = selftest_training(m->trainer, problems);
         m->close();
         UM_PASS(st);
     }

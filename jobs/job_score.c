@@ -52,6 +52,7 @@ static const um_opt options[] = {
     {"poison-after", 0, UM_OPT_INT, FIELD(poison_after), "0", "N", 0, 1000,
      .help = "skip a video in hand, alone, at N unexplained deaths of a rank; 0: never (recorded crashes count twice always)"},
     {"persons.min_faces", 0, UM_OPT_INT, FIELD(min_faces), "8", "N", 1, 100000, .flags = UM_OPT_SET_ONLY | UM_OPT_FROZEN, .help = "a person counts from so many faces in a window"},
+    {"gpu.frames", 0, UM_OPT_INT, FIELD(gpu_frames), "16", "N", 0, 1024, .flags = UM_OPT_SET_ONLY, .help = "frames that a GPU searches for faces at once; fewer take less of its memory; 0: processors search"},
     {"gpu.batch", 0, UM_OPT_INT, FIELD(gpu_batch), "32", "N", 1, 4096, .flags = UM_OPT_SET_ONLY, .help = "faces that a GPU scores at once; fewer take less of its memory"},
     {"journal.records", 0, UM_OPT_INT, FIELD(journal_records), "64", "N", 1, 1000000, .flags = UM_OPT_SET_ONLY, .help = "make the journal durable after so many videos: what a loss of power can cost"},
     {"journal.seconds", 0, UM_OPT_REAL, FIELD(journal_s), "2", "SECONDS", 0, 3600, .flags = UM_OPT_SET_ONLY, .help = "or when so much time has passed"},
@@ -432,14 +433,17 @@ static void report(score_run *r, const um_queue_stats *q, double work_s)
     um_world *w = &r->ctx->world;
     const um_score_times *t = &r->setup.scorer.times;
     double sum[5] = {t->decode_wait, t->detect, t->classify, q->waited_s, work_s}, worst = q->longest_gap_s;
-    int64_t taken = q->units_taken;
+    const um_device_detector *detector = r->setup.scorer.device_detector;
+    int64_t taken = q->units_taken, fallbacks = detector != NULL ? um_device_detector_fallbacks(detector) : 0;
     um_world_sum_f64(w, sum, 5);
     um_world_max_f64(w, &worst, 1);
     um_world_sum_i64(w, &taken, 1);
+    um_world_sum_i64(w, &fallbacks, 1);
     if (w->rank > 0 || r->videos_done == 0) return;
     char span[24];
     um_clock_span(work_s, span);
     um_log(UM_LOG_INFO, "this run: %" PRId64 " videos in %s on %d ranks, %.2f videos/s", r->videos_done, span, w->size, work_s > 0 ? (double)r->videos_done / work_s : 0);
+    if (fallbacks > 0) um_log(UM_LOG_WARN, "%" PRId64 " frames were searched for faces by processors: the GPU had no room for them or for what is in them (--set gpu.frames=N takes fewer at once)", fallbacks);
     if (sum[4] > 0)
         um_log(UM_LOG_INFO, "where the ranks' time went: waiting for frames %.0f %%, detection %.0f %%, networks %.0f %%, waiting for work %.0f %%; %" PRId64 " videos moved between ranks, longest time without an answer %.0f ms",
                100 * sum[0] / sum[4], 100 * sum[1] / sum[4], 100 * sum[2] / sum[4], 100 * sum[3] / sum[4], taken, 1e3 * worst);
@@ -454,14 +458,13 @@ um_status um_score_check(const um_job_context *ctx, const um_score_options *o, u
 um_status um_score_open(um_job_context *ctx, const um_score_options *o, const um_window_options *windows, int n_threads, um_score_setup *setup)
 {
     bool faces = strcmp(o->pool, "faces") == 0;
-    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads, .device = o->device, .share_gpus = o->share_gpus, .gpu_batch = (int)o->gpu_batch};
+    um_score_wish wish = {.models = &o->models, .detector = o->detector, .bf16 = strcmp(o->precision, "bf16") == 0, .n_threads = n_threads, .device = o->device, .share_gpus = o->share_gpus, .gpu_batch = (int)o->gpu_batch, .gpu_frames = (int)o->gpu_frames, .thresholds = {o->thresholds[0], o->thresholds[1], o->thresholds[2]}};
     wish.scale = faces ? .5 : 0; /* as the reference scores: always at half size */
     UM_PASS(um_score_setup_open(ctx, &wish, setup));
     um_scorer *s = &setup->scorer;
     s->pool = faces ? UM_POOL_FACES : UM_POOL_PERSONS;
     s->frames = o->frames;
     s->windows = *windows;
-    s->thresholds = (um_thresholds){o->thresholds[0], o->thresholds[1], o->thresholds[2]};
     s->threshold = o->threshold;
     s->min_faces = (int)o->min_faces;
     s->stop = um_stop_flag();

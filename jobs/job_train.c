@@ -4,6 +4,7 @@
 #include "io/codec.h"
 #include "jobs/output.h"
 #include "src/core/log.h"
+#include "src/nn/net.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 /* What is looked at before anything long begins; every rank for itself. */
 static um_status check(const um_train_options *o, um_train_plan *plan)
 {
+    if (o->deterministic && strcmp(o->device, "gpu") == 0) return UM_FAIL(UM_USAGE, "--deterministic is the processors': --device gpu has no virtual ranks");
     UM_PASS(um_train_plan_make(o, plan));
     if (o->output == NULL && o->preview == NULL) return UM_FAIL(UM_USAGE, "-o DIR is missing: where the models go (or --preview FILE.png, to look at pictures only)");
     return UM_OK;
@@ -46,14 +48,14 @@ static void say_data(const um_train_data *d)
     if (d->val_fakes == 0 || d->val_fakes == d->n_val) um_log(UM_LOG_WARN, "all crops to validate on are %s: the best epoch is chosen by these alone", d->val_fakes == 0 ? "real" : "fake");
 }
 
-static um_status train_member(um_job_context *ctx, um_world *w, const um_train_options *o, const um_train_plan *plan, const um_train_data *d, int number, bool speaks, int n_threads)
+static um_status train_member(um_job_context *ctx, um_world *w, const um_train_options *o, const um_train_plan *plan, const um_train_data *d, const um_device *device, int number, bool speaks, int n_threads)
 {
-    um_train_member m = {.ctx = ctx, .w = w, .o = o, .plan = plan, .data = d, .seed = plan->seed[number], .speaks = speaks, .n_threads = n_threads};
+    um_train_member m = {.ctx = ctx, .w = w, .o = o, .plan = plan, .data = d, .device = device, .seed = plan->seed[number], .speaks = speaks, .n_threads = n_threads};
     return um_train_member_run(&m);
 }
 
 /* Members side by side, each with its part of the ranks, or one after the other with all of them. Collective; the same status on all. */
-static um_status train_all(um_job_context *ctx, const um_train_options *o, const um_train_plan *plan, const um_train_data *d)
+static um_status train_all(um_job_context *ctx, const um_train_options *o, const um_train_plan *plan, const um_train_data *d, const um_device *device)
 {
     um_world *w = &ctx->world;
     um_status st = UM_OK;
@@ -61,7 +63,7 @@ static um_status train_all(um_job_context *ctx, const um_train_options *o, const
     if (o->threads > 0) n_threads = (int)o->threads;
     if (n_threads > UM_NET_MAX_LANES) n_threads = UM_NET_MAX_LANES;
     if (plan->n_seeds == 1 || w->size < plan->n_seeds) {
-        for (int i = 0; i < plan->n_seeds && st == UM_OK; i++) st = train_member(ctx, w, o, plan, d, i, w->rank == 0, n_threads);
+        for (int i = 0; i < plan->n_seeds && st == UM_OK; i++) st = train_member(ctx, w, o, plan, d, device, i, w->rank == 0, n_threads);
         return st;
     }
     if (w->rank == 0 && w->size % plan->n_seeds != 0)
@@ -69,7 +71,7 @@ static um_status train_all(um_job_context *ctx, const um_train_options *o, const
     int number = (int)um_train_cut(plan->n_seeds, w->rank, w->size); /* parts differ by one rank at most */
     um_world part;
     um_world_split(w, number, &part);
-    st = train_member(ctx, &part, o, plan, d, number, w->rank == 0, n_threads);
+    st = train_member(ctx, &part, o, plan, d, device, number, w->rank == 0, n_threads);
     um_world_leave(&part);
     return um_agree(w, st, "training several members");
 }
@@ -80,8 +82,10 @@ static um_status run(um_job_context *ctx, void *values)
     um_world *w = &ctx->world;
     um_train_plan plan;
     um_train_data d = {0};
+    um_device device = {0};
     um_status st;
     um_stop_install();
+    w->patience_s = o->patience_s;
     UM_GOTO_PASS(st, um_agree(w, check(o, &plan), "preparing"));
     st = um_train_data_load(ctx->vfs, o, &d);
     if (st == UM_OK) st = um_train_data_check(&d);
@@ -92,11 +96,13 @@ static um_status run(um_job_context *ctx, void *values)
     }
     UM_GOTO_PASS(st, um_agree(w, st, "drawing the preview"));
     if (o->output == NULL) goto done;
-    UM_GOTO_PASS(st, train_all(ctx, o, &plan, &d));
+    UM_GOTO_PASS(st, um_device_open(ctx, o->deterministic ? "cpu" : o->device, o->share_gpus, &device));
+    UM_GOTO_PASS(st, train_all(ctx, o, &plan, &d, &device));
     if (w->rank == 0)
         for (int i = 0; i < plan.n_seeds && st == UM_OK; i++) st = um_job_print("%s/%sseed%" PRId64 ".h5\n", o->output, o->prefix, plan.seed[i]);
     st = um_agree(w, st, "printing");
 done:
+    um_device_close(&device);
     um_train_data_release(&d);
     return st;
 }

@@ -6,6 +6,7 @@
 #include "src/cluster/traffic.h"
 #include "src/core/clock.h"
 #include "src/core/log.h"
+#include "src/nn/net.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -90,8 +91,9 @@ static um_status steps(train_plan *t, um_train_member *m)
     int64_t n = 0, most = p->o->sample > 0 ? p->o->sample : 1000000;
     for (int64_t i = 0; i <= most && m->state.epoch_step < m->epoch_steps; i++) { /* the first one warms up, where another can be had */
         um_train_step s;
+        int ended;
         double start = um_clock_s();
-        UM_PASS(um_train_member_step(m, &s));
+        UM_PASS(um_train_member_step(m, &s, &ended));
         double now = um_clock_s(), took = now - start, over = now - begin >= p->o->sample_s;
         if (i == 0) first = took;
         else sum += took, n++;
@@ -112,10 +114,8 @@ static um_status validate(train_plan *t, um_train_member *m)
     UM_PASS(um_loader_begin(m->loader, &run));
     um_status st = um_loader_next(m->loader, &b);
     if (st == UM_OK && b.n > 0) {
-        for (int i = 0; i < m->n_lanes; i++) m->lane_count[i] = (int)(um_train_cut(b.n, i + 1, m->n_lanes) - um_train_cut(b.n, i, m->n_lanes));
-        um_net_batch batch = {.images = b.images, .lane_count = m->lane_count, .first = m->first};
         double start = um_clock_s();
-        st = um_net_evaluate(m->net, m->params, &batch, m->logit);
+        st = m->ops->evaluate(m->trainer, b.images, b.n, m->logit);
         t->validate_s = (um_clock_s() - start) / b.n;
     }
     um_loader_stop(m->loader);

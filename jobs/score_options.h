@@ -9,7 +9,7 @@ typedef struct um_score_options {
     const char *detector, *output, *pool, *precision, *device, *submission, *details, *list, *windows;
     um_frames frames;
     double threshold, max_bad, thresholds[3], journal_s;
-    int64_t limit, poison_after, threads, min_faces, journal_records, gpu_batch;
+    int64_t limit, poison_after, threads, min_faces, journal_records, gpu_batch, gpu_frames;
     bool fresh, update, share_gpus;
 } um_score_options;
 

@@ -23,7 +23,7 @@ typedef struct model_file {
 typedef struct um_score_setup_work {
     um_job_context *ctx;
     model_file *model;
-    int n_models, n_threads, gpu_batch;
+    int n_models, n_threads, gpu_batch, gpu_frames;
     double scale;
     int *size_px;
     um_share weights;
@@ -111,7 +111,11 @@ static um_status make_detectors(um_score_setup *s, work *w, const char *given)
         UM_GOTO_PASS(st, um_detector_new(&w->mtcnn, w->scale, &s->scorer.detector[i]));
         UM_GOTO_PASS(st, um_cvresize_new(&s->scorer.resize[i]));
     }
-    st = um_pool_new(w->n_threads, &s->scorer.threads);
+    UM_GOTO_PASS(st, um_pool_new(w->n_threads, &s->scorer.threads));
+    if (s->device.module != NULL && w->gpu_frames > 0) {
+        s->scorer.device_frames = w->gpu_frames;
+        st = um_device_detector_new(s->device.module->detector, &w->mtcnn, w->scale, w->gpu_frames, &s->scorer.thresholds, w->n_threads, &s->scorer.device_detector);
+    }
 done:
     um_buf_release(&path);
     return st;
@@ -182,14 +186,16 @@ um_status um_score_setup_open(um_job_context *ctx, const um_score_wish *wish, um
     w->ctx = ctx;
     w->n_threads = wish->n_threads;
     w->gpu_batch = wish->gpu_batch;
+    w->gpu_frames = wish->gpu_frames;
     w->scale = wish->scale;
     s->scorer.decoder = ctx->decoder;
+    s->scorer.thresholds = wish->thresholds;
     UM_PASS(um_device_open(ctx, wish->device, wish->share_gpus, &s->device));
     s->backend = s->device.backend->name;
     um_device_arithmetic(&s->device, s->isa, sizeof s->isa);
     if (s->device.module != NULL) { /* products of other sizes may be summed in another order */
         size_t used = strlen(s->isa);
-        snprintf(s->isa + used, sizeof s->isa - used, ", %d at once", w->gpu_batch);
+        snprintf(s->isa + used, sizeof s->isa - used, ", %d at once%s", w->gpu_batch, w->gpu_frames > 0 ? ", detects" : "");
     }
     if (world->rank == 0) st = find_models(w, wish->models);
     UM_PASS(um_agree(world, st, "loading the models"));
@@ -218,6 +224,7 @@ void um_score_setup_close(um_score_setup *s)
     work *w = s->work;
     if (w == NULL) return;
     um_scorer_release(&s->scorer);
+    um_device_detector_free(s->scorer.device_detector);
     for (int i = 0; s->scorer.model != NULL && i < w->n_models; i++) um_classifier_free(s->scorer.model[i]);
     for (int i = 0; s->name != NULL && i < w->n_models; i++) free(s->name[i]);
     for (int i = 0; s->scorer.detector != NULL && i < w->n_threads; i++) um_detector_free(s->scorer.detector[i]);

@@ -14,7 +14,8 @@ typedef struct um_score_wish {
     int n_threads;
     const char *device;     /* --device */
     bool share_gpus;
-    int gpu_batch;
+    um_thresholds thresholds; /* of the face detector */
+    int gpu_batch, gpu_frames; /* faces, and frames, at once; gpu_frames 0: frames are searched on processors */
 } um_score_wish;
 
 typedef struct um_score_setup {

@@ -26,6 +26,8 @@ typedef struct item {
 
 typedef struct um_score_work {
     item *item;
+    const um_image **frame; /* of the items, and where their faces go: for a device */
+    um_faces **faces;
     int n_items, max_items, cap_items;
     int cap_faces;
     int window, window_face; /* whose frames are searched, and where its faces begin in the row */
@@ -61,6 +63,8 @@ void um_scorer_release(um_scorer *s)
         um_buf_release(&w->item[i].pixels);
     }
     free(w->item);
+    free(w->frame);
+    free(w->faces);
     um_score_crops_release(&w->crops);
     free(w);
     s->work = NULL;
@@ -74,8 +78,11 @@ static um_status prepare(um_scorer *s)
     if (s->work == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for scoring");
     work *w = s->work;
     int n = um_pool_threads(s->threads);
+    if (s->device_detector != NULL && n < s->device_frames) n = s->device_frames;
     w->item = calloc((size_t)n, sizeof *w->item);
-    if (w->item == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for scoring");
+    w->frame = calloc((size_t)n, sizeof(um_image *));
+    w->faces = calloc((size_t)n, sizeof(um_faces *));
+    if (w->item == NULL || w->frame == NULL || w->faces == NULL) return UM_FAIL(UM_NO_MEMORY, "no memory for scoring");
     w->cap_items = n;
     um_score_crops_init(&w->crops, s->size_px, s->n_models);
     return UM_OK;
@@ -132,13 +139,13 @@ static um_status choose(um_scorer *s, const char *path, int64_t size_bytes, int6
 
 /* ---- searching and holding ---- */
 
-/* Finds the faces of one frame and makes the classifiers' pictures of them. */
+/* Finds the faces of one frame, where no device has done so, and makes the classifiers' pictures of them. */
 static um_status search(void *user, int64_t i, int thread)
 {
     um_scorer *s = user;
     work *w = s->work;
     item *it = &w->item[i];
-    UM_PASS(um_detector_run(s->detector[thread], &it->image, &s->thresholds, &it->faces));
+    if (s->device_detector == NULL) UM_PASS(um_detector_run(s->detector[thread], &it->image, &s->thresholds, &it->faces));
     um_buf_clear(&it->pixels);
     int kept = 0;
     for (int k = 0; k < it->faces.n; k++) {
@@ -229,6 +236,13 @@ static um_status search_batch(um_scorer *s, um_score_row *row)
 {
     work *w = s->work;
     double start = um_clock_s();
+    if (s->device_detector != NULL) {
+        for (int i = 0; i < w->n_items; i++) {
+            w->frame[i] = &w->item[i].image;
+            w->faces[i] = &w->item[i].faces;
+        }
+        UM_PASS(um_device_detector_run(s->device_detector, s->threads, s->detector, w->frame, w->n_items, w->faces));
+    }
     UM_PASS(um_pool_run(s->threads, w->n_items, search, s));
     s->times.detect += um_clock_s() - start;
     for (int i = 0; i < w->n_items; i++) {
@@ -257,12 +271,7 @@ static um_status take_frame(um_scorer *s, um_score_row *row, const um_frame *f, 
     it->image = f->image;
     if (w->max_items > 1) {
         /* The decoder's frame is gone at the next one. */
-        const um_image *in = &f->image;
-        if (it->copy.width_px != in->width_px || it->copy.height_px != in->height_px) {
-            um_image_free(&it->copy);
-            UM_PASS(um_image_new(in->width_px, in->height_px, 3, &it->copy));
-        }
-        for (int y = 0; y < in->height_px; y++) memcpy(it->copy.data + (size_t)y * it->copy.stride, in->data + (size_t)y * in->stride, (size_t)in->width_px * 3);
+        UM_PASS(um_image_keep(&it->copy, &f->image));
         it->image = it->copy;
     }
     if (w->n_items < w->max_items) return UM_OK;

@@ -5,7 +5,7 @@
  * of other videos, ranks or threads.
  */
 #include "io/video.h"
-#include "src/detect/detect.h"
+#include "src/detect/device_detect.h"
 #include "src/image/cvresize.h"
 #include "src/models/classifier.h"
 #include "src/score/score.h"
@@ -30,6 +30,8 @@ typedef struct um_scorer {
     /* with what; owned by the job */
     um_decoder *decoder;
     um_detector **detector;    /* [um_pool_threads] */
+    um_device_detector *device_detector; /* NULL: frames are searched on processors */
+    int device_frames;         /* that it likes at once */
     um_cvresize **resize;      /* [um_pool_threads] */
     um_classifier **model;     /* [n_models] */
     const int *size_px;        /* [n_models] */

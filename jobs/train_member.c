@@ -37,8 +37,8 @@ static um_status log_run(um_train_member *m)
     um_buf b = {0};
     char now[21];
     um_clock_iso(now);
-    um_status st = um_buf_printf(&b, "{\"kind\": \"run\", \"epoch\": %" PRId64 ", \"step\": %" PRId64 ", \"time\": \"%s\", \"ranks\": %d, \"threads\": %d, \"batch\": %" PRId64 ", \"precision\": \"%s\", \"train_crops\": %" PRId64 ", \"val_crops\": %" PRId64 "}\n",
-                                 m->state.epoch, m->state.step, now, m->w->size, m->n_threads, m->batch, m->precision, m->data->n_train, m->data->n_val);
+    um_status st = um_buf_printf(&b, "{\"kind\": \"run\", \"epoch\": %" PRId64 ", \"step\": %" PRId64 ", \"time\": \"%s\", \"ranks\": %d, \"threads\": %d, \"batch\": %" PRId64 ", \"device\": \"%s\", \"precision\": \"%s\", \"train_crops\": %" PRId64 ", \"val_crops\": %" PRId64 "}\n",
+                                 m->state.epoch, m->state.step, now, m->w->size, m->n_threads, m->batch, m->ops->name, m->precision, m->data->n_train, m->data->n_val);
     if (st == UM_OK) st = um_train_files_log(&m->files, &b);
     um_buf_release(&b);
     return st;
@@ -125,25 +125,44 @@ um_status um_train_member_begin_epoch(um_train_member *m)
     return um_agree(m->w, st, "beginning an epoch");
 }
 
+/* A step has ended. */
+static void tell(um_train_member *m, const um_train_step *s, watch *from)
+{
+    watch to = look(m);
+    m->epoch_pictures += s->pictures;
+    if (m->w->rank == 0 && m->failed == UM_OK) m->failed = log_step(m, s, from, &to);
+    *from = to;
+    show(m, s, false);
+}
+
+/* Ends what is under way. */
+static um_status finish_steps(um_train_member *m, watch *from)
+{
+    um_train_step s;
+    for (int n = 1; n > 0;) {
+        UM_PASS(um_train_member_end(m, &s, &n));
+        if (n > 0) tell(m, &s, from);
+    }
+    return UM_OK;
+}
+
 static um_status train_epoch(um_train_member *m)
 {
     um_status st = UM_OK;
     watch from = look(m);
     m->epoch_pictures = 0;
-    while (m->state.epoch_step < m->epoch_steps) {
+    while (st == UM_OK && m->state.epoch_step + m->n_under_way < m->epoch_steps) {
         um_train_step s;
-        st = um_train_member_step(m, &s);
-        if (st != UM_OK) break;
-        watch to = look(m);
-        m->epoch_pictures += s.pictures;
-        if (m->w->rank == 0 && m->failed == UM_OK) m->failed = log_step(m, &s, &from, &to);
-        from = to;
-        show(m, &s, false);
-        if (m->o->checkpoint_steps == 0 || m->state.step % m->o->checkpoint_steps != 0) continue;
-        st = um_agree(m->w, m->failed, "training");
+        int n;
+        st = um_train_member_step(m, &s, &n);
+        if (n > 0 && st == UM_OK) tell(m, &s, &from);
+        if (st != UM_OK || m->o->checkpoint_steps == 0 || (m->state.step + m->n_under_way) % m->o->checkpoint_steps != 0) continue;
+        st = finish_steps(m, &from);
+        if (st == UM_OK) st = um_agree(m->w, m->failed, "training");
         if (st == UM_OK) st = um_train_member_save(m);
-        if (st != UM_OK) break;
     }
+    if (st == UM_OK) st = finish_steps(m, &from);
+    else if (st == UM_STOPPED) UM_PASS(finish_steps(m, &from)); /* for the checkpoint */
     um_loader_stop(m->loader);
     return st;
 }
@@ -173,8 +192,9 @@ static um_status end_epoch(um_train_member *m, const watch *from)
 {
     um_train_score v;
     um_status st = UM_OK;
-    UM_PASS(check_ranks(m));
     UM_PASS(um_train_member_validate(m, &v));
+    UM_PASS(um_agree(m->w, m->ops->take(m->trainer), "fetching the weights"));
+    UM_PASS(check_ranks(m));
     bool best = v.weighted < m->state.best_score;
     if (best) {
         m->state.best_score = v.weighted;

@@ -6,13 +6,15 @@
  */
 #include "io/checkpoint.h"
 #include "jobs/console.h"
+#include "jobs/device.h"
 #include "jobs/train_files.h"
 #include "jobs/train_options.h"
 #include "jobs/train_source.h"
 #include "mpi/comm.h"
-#include "src/nn/net.h"
+#include "src/train/trainer.h"
 
-enum { UM_TRAIN_LANES = 4 }; /* virtual ranks of --deterministic */
+enum { UM_TRAIN_LANES = 4,    /* virtual ranks of --deterministic */
+       UM_TRAIN_MAX_DEPTH = 1 }; /* um_trainer_ops.depth */
 
 typedef struct um_train_step { /* what a step tells */
     double loss, fake, real, norm, rate;
@@ -31,32 +33,35 @@ typedef struct um_train_member {
     const um_train_options *o;
     const um_train_plan *plan;
     const um_train_data *data;
+    const um_device *device; /* NULL: processors */
     int64_t seed;
     bool speaks;          /* this rank shows progress */
     /* with what */
     um_graph *graph;
     um_comm comm;
     um_pool *pool;
-    um_net *net;
+    const um_trainer_ops *ops;
+    um_trainer *trainer;
+    unsigned char ids[UM_TRAINER_IDS][UM_COMM_ID_BYTES]; /* of the ranks' sums on GPUs */
     um_optim *optim;
     um_train_source *source;
     um_loader *loader;
     um_train_files files;
     um_schedule schedule;
-    um_loss_options loss;
     const char *precision;
     int n_threads, n_lanes;
     /* the state */
     um_checkpoint state;  /* counters; its arrays are borrowed from here when it is written */
-    float *params, *average, *grads, *grad_sum; /* [param_count]; average, grad_sum: NULL where not needed */
-    float *statistics;    /* running statistics before a step that may be left out */
+    float *params, *average; /* [param_count]; average NULL: none. While a trainer trains, what they hold is its own affair: um_trainer_ops.take */
+    um_trainer_state trained;
     /* one batch: B pictures of all ranks, of which this rank has `n` from `first` on */
     int64_t batch, first;
     int n;
-    int *lane_count;      /* [n_lanes] */
-    double *message, *scratch;
-    float *logit, *target, *d_logit;
+    double *message;
+    float *logit, *target; /* of this rank, of all ranks */
     uint8_t *weight;
+    um_train_step under_way[UM_TRAIN_MAX_DEPTH + 1]; /* steps begun, the oldest first */
+    int n_under_way;
     /* the epoch in hand */
     int64_t epoch_pictures, epoch_steps;
     um_progress progress;
@@ -68,16 +73,18 @@ um_status um_train_member_run(um_train_member *m);
 
 /* ---- its parts, in files of their own ---- */
 
+static inline bool um_train_member_on_gpus(const um_train_member *m) { return m->ops != &um_trainer_cpu; }
+
 /* Everything up to the state to go on from. Collective. n_threads is set by the caller. */
 um_status um_train_member_open(um_train_member *m);
 /* Local. Returns the error of ending the log. */
 um_status um_train_member_close(um_train_member *m);
-/* Picture i of n pictures in `parts` parts: where part i begins. */
-static inline int64_t um_train_cut(int64_t n, int64_t i, int64_t parts) { return n * i / parts; }
 /* Makes the order of the state's epoch, counts its steps, and starts the loader; um_loader_stop(m->loader) ends it. Collective. */
 um_status um_train_member_begin_epoch(um_train_member *m);
-/* One step: `accumulate` batches, one update. UM_STOPPED: a signal asked any rank to stop; nothing was done. Collective. */
-um_status um_train_member_step(um_train_member *m, um_train_step *out);
+/* Begins a step: `accumulate` batches, one update; with as many under way as the trainer takes, ends the oldest: *n is 1 and it is in *out; else *n is 0. UM_STOPPED: a signal asked any rank to stop; no step was begun. Collective. */
+um_status um_train_member_step(um_train_member *m, um_train_step *out, int *n);
+/* Ends the oldest step under way; *n is 0: there is none. Collective. */
+um_status um_train_member_end(um_train_member *m, um_train_step *out, int *n);
 /* Collective. UM_STOPPED as above. */
 um_status um_train_member_validate(um_train_member *m, um_train_score *out);
 /* Writes a checkpoint of the state. Collective. */

@@ -1,5 +1,7 @@
 #include "jobs/train_options.h"
 
+#include "jobs/device.h"
+
 #include "io/settings.h"
 #include "src/core/log.h"
 
@@ -24,7 +26,10 @@ static const um_opt rows[] = {
      .help = "validate on the videos that this file names, one a line (path, file name or stem): they, their originals and all fakes of these are not trained on"},
     {"init", 0, UM_OPT_TEXT, FIELD(init), NULL, "FILE",
      .help = "begin with these weights: a model or an encoder (unmask import classifier; the reference begins with timm's tf_efficientnet_b7_ns) instead of random ones"},
-    {"deterministic", 0, UM_OPT_FLAG, FIELD(deterministic), NULL, NULL, .flags = UM_OPT_FROZEN, .help = "four virtual ranks, shared out among 1, 2 or 4: the same bits for each"},
+    UM_DEVICE_ROWS(um_train_options),
+    {"gpu.in_order", 0, UM_OPT_FLAG, FIELD(in_order), NULL, NULL, .flags = UM_OPT_SET_ONLY, .help = "GPUs sum gradients over ranks on the communicator of batch norm, not beside it: slower; for where the two stop each other"},
+    {"patience", 0, UM_OPT_REAL, FIELD(patience_s), "600", "SECONDS", 0, 1e9, .flags = UM_OPT_SET_ONLY, .help = "how long a rank waits for others before the job ends (75), to be continued; 0: for ever. On processors not within a step"},
+    {"deterministic", 0, UM_OPT_FLAG, FIELD(deterministic), NULL, NULL, .flags = UM_OPT_FROZEN, .help = "four virtual ranks, shared out among 1, 2 or 4: the same bits for each; on processors only"},
     {"keep", 0, UM_OPT_TEXT, FIELD(keep), "all", "all|last:N", .help = "which epochs' models stay; the best one always does"},
     {"checkpoint-steps", 0, UM_OPT_INT, FIELD(checkpoint_steps), "0", "N", 0, 1e9, .help = "also write a checkpoint every N steps; 0: at the end of each epoch, and when stopped"},
     {"preview", 0, UM_OPT_TEXT, FIELD(preview), NULL, "FILE.png", .help = "write a sheet of pictures as the network will see them; without -o that is all"},
@@ -83,7 +88,7 @@ static const um_opt rows[] = {
     {"drop_path", 0, UM_OPT_REAL, FIELD(drop_path), "0.2", "RATE", 0, 0.9, .flags = KEY, .help = "of the last block; the first has none"},
     {"dropout", 0, UM_OPT_REAL, FIELD(dropout), "0", "RATE", 0, 0.9, .flags = KEY, .help = "before the head"},
     {"bn_momentum", 0, UM_OPT_REAL, FIELD(bn_momentum), "0.1", "M", 0.0001, 1, .flags = KEY, .help = "of the running statistics"},
-    {"max_loss", 0, UM_OPT_REAL, FIELD(max_loss), "100", "LOSS", 0, 1e30, .flags = KEY, .help = "a step whose loss is above this, or not a number, is left out"},
+    {"max_loss", 0, UM_OPT_REAL, FIELD(max_loss), "100", "LOSS", 0, 1e30, .flags = KEY, .help = "a step whose loss is above this (0: no limit), or not a number, is left out"},
     {"max_skipped", 0, UM_OPT_INT, FIELD(max_skipped), "50", "N", 1, 1e9, .flags = UM_OPT_SET_ONLY, .help = "give up after so many steps left out in a row"},
     {"loader.ahead", 0, UM_OPT_INT, FIELD(ahead), "4", "BATCHES", 1, 64, .flags = UM_OPT_SET_ONLY, .help = "batches that are made ready while one is computed"},
     {NULL},

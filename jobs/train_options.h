@@ -15,6 +15,9 @@ typedef struct um_train_options {
     const char *store, *folds, *config, *output, *init, *seeds, *val_list, *preview, *prefix, *keep;
     int64_t seed, fold, val_videos, threads, checkpoint_steps;
     bool deterministic, fresh;
+    const char *device;
+    bool share_gpus, in_order;
+    double patience_s;
     /* the reference's switches */
     bool no_oversample, no_hardcore, only_changed_frames;
     int64_t freeze_epochs, padding_part;

@@ -143,28 +143,12 @@ static void share_state(um_train_member *m)
 
 /* ---- machinery ---- */
 
-/* Does this rank's backend train in bf16? Asked of the smallest network. */
-static bool trains_in_bf16(void)
-{
-    um_net_options o = {.backend = "cpu", .max_batch = 1, .n_lanes = 1, .precision = UM_BF16, .std = {1, 1, 1}, .bn_momentum = 0.1f};
-    um_efficientnet least;
-    um_graph *g = NULL;
-    um_net *net = NULL;
-    um_status st = um_efficientnet_parse("w0.1d0.1", &least);
-    if (st == UM_OK) st = um_efficientnet_graph(&least, 32, true, 0, 0, &g);
-    if (st == UM_OK) st = um_net_new(g, &o, &net);
-    um_net_free(net);
-    um_graph_free(g);
-    if (st != UM_OK) um_err_clear();
-    return st == UM_OK;
-}
-
 /* bf16 where it is asked for and all ranks have it. Collective. */
 static um_dtype choose_precision(um_train_member *m)
 {
     bool wanted = strcmp(m->o->precision, "bf16") == 0 || (strcmp(m->o->precision, "auto") == 0 && m->o->fp16);
     if (!wanted) return UM_F32;
-    int64_t lacking = !trains_in_bf16();
+    int64_t lacking = !m->ops->has(UM_BF16);
     um_world_sum_i64(m->w, &lacking, 1);
     um_world_bcast(m->w, &lacking, sizeof lacking);
     if (lacking == 0) return UM_BF16;
@@ -173,37 +157,45 @@ static um_dtype choose_precision(um_train_member *m)
     return UM_F32;
 }
 
-static um_status make_net(um_train_member *m, um_dtype precision)
+/* Rank 0's names for the ranks' sums, to all. Collective. */
+static um_status share_ids(um_train_member *m)
 {
-    um_net_options o = {.backend = "cpu", .max_batch = m->n > 0 ? m->n : 1, .n_lanes = m->n_lanes, .precision = precision, .bn_momentum = (float)m->o->bn_momentum, .pool = m->pool,
-                        .comm = m->w->size > 1 ? &m->comm : NULL};
+    um_status st = UM_OK;
+    if (!um_train_member_on_gpus(m) || m->w->size == 1) return UM_OK;
+    for (int i = 0; i < UM_TRAINER_IDS && m->w->rank == 0 && st == UM_OK; i++) st = m->device->module->comm_id(m->ids[i]);
+    UM_PASS(um_agree(m->w, st, "preparing sums over ranks"));
+    um_world_bcast(m->w, m->ids, sizeof m->ids);
+    return UM_OK;
+}
+
+static um_status make_trainer(um_train_member *m, um_dtype precision)
+{
+    um_trainer_options o = {.precision = precision, .n = m->n, .batch = m->batch, .first = m->first, .rounds = (int)m->o->accumulate, .bn_momentum = (float)m->o->bn_momentum, .loss = m->plan->loss, .clip = m->o->clip,
+                            .max_loss = m->o->max_loss, .ema = m->o->ema, .n_lanes = m->n_lanes, .pool = m->pool, .comm = m->w->size > 1 ? &m->comm : NULL, .rank = m->w->rank, .size = m->w->size, .optim = m->plan->optim, .ids = m->ids, .patience_s = m->o->patience_s, .in_order = m->o->in_order};
+    o.loss.ohem_k = m->o->ohem_samples * m->batch / m->o->batch_size;
     for (int i = 0; i < 3; i++) {
         o.mean[i] = (float)m->o->mean[i];
         o.std[i] = (float)m->o->std[i];
     }
-    return um_net_new(m->graph, &o, &m->net);
+    return m->ops->open(m->graph, &o, &m->trainer);
+}
+
+static um_status begin_training(um_train_member *m)
+{
+    m->trained = (um_trainer_state){.params = m->params, .average = m->average, .optim = m->optim, .remembered = um_optim_get_state(m->optim), .average_updates = m->state.average_updates};
+    um_status st = m->ops->join(m->trainer);
+    if (st != UM_OK) um_world_lost(m->w, st == UM_STOPPED);
+    return m->ops->put(m->trainer, &m->trained);
 }
 
 static um_status make_memory(um_train_member *m)
 {
-    size_t p = (size_t)m->graph->param_count, b = (size_t)m->batch + 1, statistics = 0;
-    for (int i = 0; i < m->graph->n_params; i++) {
-        const um_param *q = &m->graph->param[i];
-        if (q->kind == UM_PARAM_BN_MEAN || q->kind == UM_PARAM_BN_VAR) statistics += (size_t)q->count;
-    }
-    m->grads = calloc(p, sizeof *m->grads);
-    if (m->o->accumulate > 1) m->grad_sum = calloc(p, sizeof *m->grad_sum);
-    m->statistics = malloc((statistics + 1) * sizeof *m->statistics);
-    m->lane_count = calloc((size_t)m->n_lanes + 1, sizeof *m->lane_count);
-    m->message = malloc(3 * b * sizeof *m->message);
-    m->scratch = malloc(b * sizeof *m->scratch);
+    size_t b = (size_t)m->batch + 1;
+    m->message = malloc(2 * b * sizeof *m->message);
     m->logit = malloc(b * sizeof *m->logit);
     m->target = malloc(b * sizeof *m->target);
-    m->d_logit = malloc(b * sizeof *m->d_logit);
     m->weight = malloc(b);
-    bool ok = m->grads != NULL && (m->o->accumulate <= 1 || m->grad_sum != NULL) && m->statistics != NULL && m->lane_count != NULL && m->message != NULL && m->scratch != NULL && m->logit != NULL &&
-              m->target != NULL && m->d_logit != NULL && m->weight != NULL;
-    return ok ? UM_OK : UM_FAIL(UM_NO_MEMORY, "no memory for the gradients of %zu parameters", p);
+    return m->message != NULL && m->logit != NULL && m->target != NULL && m->weight != NULL ? UM_OK : UM_FAIL(UM_NO_MEMORY, "no memory for batches of %" PRId64 " pictures", m->batch);
 }
 
 /* A schedule that ends with the training. */
@@ -224,6 +216,7 @@ um_status um_train_member_open(um_train_member *m)
     um_status st = UM_OK;
     if (m->o->deterministic && w->size != 1 && w->size != 2 && w->size != 4) st = UM_FAIL(UM_USAGE, "--deterministic works with 1, 2 or 4 ranks a member, not %d", w->size);
     UM_PASS(um_agree(w, st, "preparing"));
+    m->ops = m->device != NULL && m->device->module != NULL ? m->device->module->trainer : &um_trainer_cpu;
     um_dtype precision = choose_precision(m);
     m->precision = precision == UM_BF16 ? "bf16" : "f32";
     st = um_efficientnet_graph(&m->plan->net, (int)m->o->size_px, true, (float)m->o->drop_path, (float)m->o->dropout, &m->graph);
@@ -242,11 +235,12 @@ um_status um_train_member_open(um_train_member *m)
     m->first = um_train_cut(m->batch, w->rank, w->size);
     m->n = (int)(um_train_cut(m->batch, w->rank + 1, w->size) - m->first);
     m->n_lanes = m->o->deterministic ? UM_TRAIN_LANES / w->size : m->n_threads < m->n || m->n == 0 ? m->n_threads : m->n;
-    m->loss = m->plan->loss;
-    m->loss.ohem_k = m->o->ohem_samples * m->batch / m->o->batch_size;
     if (w->size > 1) UM_PASS(um_mpi_comm_open(w, m->o->deterministic, &m->comm));
     st = make_memory(m);
-    if (st == UM_OK) st = make_net(m, precision);
+    if (st == UM_OK) st = make_trainer(m, precision);
+    UM_PASS(um_agree(w, st, "preparing"));
+    UM_PASS(share_ids(m));
+    st = begin_training(m);
     if (st == UM_OK) st = um_train_source_open(m->data, m->o, (uint64_t)m->seed, m->batch, m->n_threads, &m->source);
     if (st == UM_OK) st = finish_schedule(m);
     um_loader_options loader = {.n_threads = m->n_threads, .depth = (int)m->o->ahead + 1, .max_batch = m->n, .image_bytes = (size_t)m->o->size_px * (size_t)m->o->size_px * 3};
@@ -255,8 +249,8 @@ um_status um_train_member_open(um_train_member *m)
     UM_PASS(um_agree(w, st, "preparing"));
     if (w->rank == 0) um_log(UM_LOG_INFO, "%s", um_train_source_words(m->source));
     if (w->rank == 0)
-        um_log(UM_LOG_INFO, "%s: EfficientNet-%s at %" PRId64 " px, %" PRId64 " parameters, %s, seed %" PRId64 "; %d ranks with %d threads, %" PRId64 " pictures a batch; memory of a rank: %.0f MB", um_quote(m->files.name),
-               m->plan->net.name, m->o->size_px, m->graph->param_count, m->precision, m->seed, w->size, m->n_threads, m->batch, (double)um_net_bytes(m->net) / 1e6);
+        um_log(UM_LOG_INFO, "%s: EfficientNet-%s at %" PRId64 " px, %" PRId64 " parameters, %s, seed %" PRId64 "; %d ranks with %d threads, %" PRId64 " pictures a batch; memory of a rank%s: %.0f MB", um_quote(m->files.name),
+               m->plan->net.name, m->o->size_px, m->graph->param_count, m->precision, m->seed, w->size, m->n_threads, m->batch, um_train_member_on_gpus(m) ? "'s GPU" : "", (double)m->ops->bytes(m->trainer) / 1e6);
     return UM_OK;
 }
 
@@ -264,7 +258,7 @@ um_status um_train_member_close(um_train_member *m)
 {
     um_loader_free(m->loader);
     um_train_source_close(m->source);
-    um_net_free(m->net);
+    if (m->ops != NULL) m->ops->close(m->trainer);
     um_optim_free(m->optim);
     um_pool_free(m->pool);
     um_graph_free(m->graph);
@@ -273,15 +267,9 @@ um_status um_train_member_close(um_train_member *m)
     free(m->state.config);
     free(m->params);
     free(m->average);
-    free(m->grads);
-    free(m->grad_sum);
-    free(m->statistics);
-    free(m->lane_count);
     free(m->message);
-    free(m->scratch);
     free(m->logit);
     free(m->target);
-    free(m->d_logit);
     free(m->weight);
     return st;
 }
@@ -289,8 +277,10 @@ um_status um_train_member_close(um_train_member *m)
 um_status um_train_member_save(um_train_member *m)
 {
     um_status st = UM_OK;
-    if (m->w->rank == 0) {
+    if (m->w->rank == 0) st = m->ops->take(m->trainer);
+    if (m->w->rank == 0 && st == UM_OK) {
         const um_optim_state *optim = um_optim_get_state(m->optim);
+        m->state.average_updates = m->trained.average_updates;
         um_checkpoint c = m->state;
         c.param_count = m->graph->param_count;
         c.params = m->params;

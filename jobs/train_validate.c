@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void sum_over_ranks(um_train_member *m, double *v, size_t n)
-{
-    if (m->w->size > 1) m->comm.sum_f64(m->comm.self, v, n, NULL);
-}
-
 /* From probabilities (-: damaged) to the score. */
 static void score_of(const um_train_member *m, const double *probability, const double *looked, um_train_score *out)
 {
@@ -45,7 +40,6 @@ static void score_of(const um_train_member *m, const double *probability, const 
 um_status um_train_member_validate(um_train_member *m, um_train_score *out)
 {
     int64_t n = m->data->n_val, batches = (n + m->batch - 1) / m->batch;
-    float *params = m->average != NULL ? m->average : m->params;
     um_loader_run run = {.make = um_train_source_validate, .user = m->source, .end_batch = batches, .stride = m->batch, .offset = m->first, .end = n, .n = m->n};
     double *probability = calloc(2 * (size_t)n + 1, sizeof *probability), *looked = probability != NULL ? probability + n : NULL;
     um_status st = probability == NULL ? UM_FAIL(UM_NO_MEMORY, "no memory for %lld crops", (long long)n) : UM_OK;
@@ -57,14 +51,12 @@ um_status um_train_member_validate(um_train_member *m, um_train_score *out)
     for (int64_t k = 0; k <= batches; k++) {
         double flag[2] = {st != UM_OK, *um_stop_flag() != 0};
         um_loader_batch b;
-        sum_over_ranks(m, flag, 2);
+        um_world_total(m->w, flag, 2);
         stopped = flag[1] > 0;
         if (flag[0] > 0 || stopped || k == batches) break;
         st = um_loader_next(m->loader, &b);
         if (st != UM_OK || b.n == 0) continue;
-        for (int i = 0; i < m->n_lanes; i++) m->lane_count[i] = (int)(um_train_cut(b.n, i + 1, m->n_lanes) - um_train_cut(b.n, i, m->n_lanes));
-        um_net_batch batch = {.images = b.images, .lane_count = m->lane_count};
-        st = um_net_evaluate(m->net, params, &batch, m->logit);
+        st = m->ops->evaluate(m->trainer, b.images, b.n, m->logit);
         for (int i = 0; i < b.n && st == UM_OK; i++) {
             if ((b.weight[i] & UM_PICTURE_COUNTS) == 0) continue;
             probability[b.first + i] = um_sigmoid((double)m->logit[i]);
@@ -74,7 +66,7 @@ um_status um_train_member_validate(um_train_member *m, um_train_score *out)
     um_loader_stop(m->loader);
     if (st == UM_OK && stopped) st = UM_FAIL(UM_STOPPED, "a signal asked to stop");
     UM_GOTO_PASS(st, um_agree(m->w, st, "validating"));
-    sum_over_ranks(m, probability, 2 * (size_t)n);
+    um_world_total(m->w, probability, 2 * (size_t)n);
     score_of(m, probability, looked, out);
 done:
     free(probability);

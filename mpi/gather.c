@@ -14,7 +14,8 @@ um_status um_world_gather(um_world *w, const void *p, size_t n, char **out, size
     *out = NULL;
     *n_out = 0;
     UM_GOTO_PASS(st, um_agree(w, st, "gathering"));
-    MPI_Gather(&mine, 1, MPI_INT64_T, all, 1, MPI_INT64_T, 0, w->comm);
+    if (w->size > 1) MPI_Gather(&mine, 1, MPI_INT64_T, all, 1, MPI_INT64_T, 0, w->comm);
+    else all[0] = mine;
     if (w->rank == 0) {
         for (int r = 0; r < w->size; r++) *n_out += (size_t)all[r];
         *out = malloc(*n_out + 1);

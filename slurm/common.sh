@@ -6,7 +6,7 @@ common_usage() {
     cat <<'END'
 
 The same file runs without Slurm too. --dry-run as the first argument prints the command and ends.
-Of all stages score alone computes on GPUs, where --gres asks for them; the others need none.
+train, evaluate and score compute on GPUs, where --gres asks for them and each rank can have one; the other stages need none.
 
 Settings from the environment, or from the file that UNMASK_SITE names (default: slurm/site.env beside common.sh; see site.env.example):
   UNMASK              the program (default: the one that was installed together with these scripts; build/release/unmask in the folder sbatch

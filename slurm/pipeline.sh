@@ -17,8 +17,8 @@ OUT/logs. Both must be seen by all nodes. The same command again continues what 
   --array              a job for each seed, in an array, instead of one job that trains all (seeds below the site's MaxArraySize, often 1001)
   --score PATH         what to score (default: ROOT)
   --sbatch OPTIONS     options of sbatch for the stages with many ranks (all but folds), such as "--nodes 4 --ntasks 128"
-  --gpus N             asks for N GPUs on each node (--gres=gpu:N) for all stages but folds. score computes its networks on
-                       them, one rank a GPU; the other stages compute on processors
+  --gpus N             asks for N GPUs on each node (--gres=gpu:N) for all stages but folds. train, evaluate and score compute
+                       their networks on them where each rank can have one; preprocess computes on processors
   --preprocess OPTIONS, --folds OPTIONS, --train OPTIONS, --evaluate OPTIONS, --score-options OPTIONS
                        options of the unmask command of that stage
   --dry-run            print the sbatch commands and submit nothing

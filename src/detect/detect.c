@@ -52,10 +52,7 @@ um_status um_detector_run(um_detector *d, const um_image *rgb, const um_threshol
     if (w < 1 || h < 1) return UM_OK; /* nothing is left of it */
     if (w > UM_IMAGE_MAX_SIDE || h > UM_IMAGE_MAX_SIDE)
         return UM_FAIL(UM_TOO_LARGE, "a picture of %dx%d times %g is larger than %d a side", rgb->width_px, rgb->height_px, factor, UM_IMAGE_MAX_SIDE);
-    if (d->scaled.width_px != (int)w || d->scaled.height_px != (int)h) {
-        um_image_free(&d->scaled);
-        UM_PASS(um_image_new((int)w, (int)h, 3, &d->scaled));
-    }
+    UM_PASS(um_image_fit(&d->scaled, (int)w, (int)h, 3));
     UM_PASS(um_resize_bicubic(d->resize, rgb, &d->scaled));
     UM_PASS(um_mtcnn_detect(d->net, &d->scaled, t, out));
     float f = (float)factor;

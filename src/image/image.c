@@ -30,10 +30,29 @@ um_image um_image_crop(const um_image *img, um_rect r)
     return v;
 }
 
+static void copy_rows(const um_image *img, um_image *out)
+{
+    for (int y = 0; y < img->height_px; y++)
+        memcpy(out->data + (size_t)y * out->stride, img->data + (size_t)y * img->stride, out->stride);
+}
+
 um_status um_image_copy(const um_image *img, um_image *out)
 {
     UM_PASS(um_image_new(img->width_px, img->height_px, img->channels, out));
-    for (int y = 0; y < img->height_px; y++)
-        memcpy(out->data + (size_t)y * out->stride, img->data + (size_t)y * img->stride, out->stride);
+    copy_rows(img, out);
+    return UM_OK;
+}
+
+um_status um_image_fit(um_image *kept, int width_px, int height_px, int channels)
+{
+    if (kept->data != NULL && kept->width_px == width_px && kept->height_px == height_px && kept->channels == channels) return UM_OK;
+    um_image_free(kept);
+    return um_image_new(width_px, height_px, channels, kept);
+}
+
+um_status um_image_keep(um_image *kept, const um_image *img)
+{
+    UM_PASS(um_image_fit(kept, img->width_px, img->height_px, img->channels));
+    copy_rows(img, kept);
     return UM_OK;
 }

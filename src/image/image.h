@@ -29,3 +29,6 @@ void um_image_free(um_image *img);
 um_image um_image_crop(const um_image *img, um_rect r);
 /* Packed copy; free it. */
 um_status um_image_copy(const um_image *img, um_image *out);
+/* For a picture that one after another goes into (empty at first; free it in the end): its memory is used again where the size is the same, else made anew. fit: content undefined; keep: a copy. Errors: UM_NO_MEMORY, UM_TOO_LARGE: it is empty then. */
+um_status um_image_fit(um_image *kept, int width_px, int height_px, int channels);
+um_status um_image_keep(um_image *kept, const um_image *img);

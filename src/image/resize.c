@@ -36,7 +36,7 @@ static um_status bytes_reserve(uint8_t **p, size_t *cap, size_t need)
 
 um_resize *um_resize_new(void) { return calloc(1, sizeof(um_resize)); }
 
-static void axis_release(axis *a)
+void um_resize_axis_release(axis *a)
 {
     free(a->first);
     free(a->n);
@@ -47,8 +47,8 @@ static void axis_release(axis *a)
 void um_resize_free(um_resize *r)
 {
     if (r == NULL) return;
-    axis_release(&r->x);
-    axis_release(&r->y);
+    um_resize_axis_release(&r->x);
+    um_resize_axis_release(&r->y);
     free(r->middle);
     free(r->columns);
     free(r);
@@ -64,10 +64,10 @@ static double bicubic(double x)
     return 0;
 }
 
-static um_status axis_init(axis *a, int n_in, int n_out)
+um_status um_resize_axis_init(axis *a, int n_in, int n_out)
 {
     if (a->n_in == n_in && a->n_out == n_out) return UM_OK;
-    axis_release(a);
+    um_resize_axis_release(a);
     double scale = (double)n_in / n_out, widen = scale < 1 ? 1 : scale, support = 2 * widen, inverse = 1 / widen;
     int taps = (int)ceil(support) * 2 + 1;
     double *k = malloc((size_t)taps * sizeof *k);
@@ -76,7 +76,7 @@ static um_status axis_init(axis *a, int n_in, int n_out)
     a->weight = calloc((size_t)n_out * (size_t)taps, sizeof *a->weight);
     if (k == NULL || a->first == NULL || a->n == NULL || a->weight == NULL) {
         free(k);
-        axis_release(a);
+        um_resize_axis_release(a);
         return UM_FAIL(UM_NO_MEMORY, "no memory to resample %d to %d pixels", n_in, n_out);
     }
     for (int i = 0; i < n_out; i++) {
@@ -106,7 +106,7 @@ static um_status axis_init(axis *a, int n_in, int n_out)
 static um_status resize_x(um_resize *r, const um_resize_kernels *k, const um_image *src, int width_px)
 {
     const size_t channels = (size_t)src->channels, stride = (size_t)width_px * channels;
-    UM_PASS(axis_init(&r->x, src->width_px, width_px));
+    UM_PASS(um_resize_axis_init(&r->x, src->width_px, width_px));
     const size_t columns = UM_RESIZE_ROWS * ((size_t)src->width_px * channels + UM_RESIZE_ROWS);
     UM_PASS(bytes_reserve(&r->middle, &r->middle_cap, stride * (size_t)src->height_px));
     UM_PASS(bytes_reserve(&r->columns, &r->columns_cap, columns + UM_RESIZE_ROWS * (stride + UM_RESIZE_ROWS)));
@@ -141,7 +141,7 @@ um_status um_resize_bicubic(um_resize *r, const um_image *src, const um_image *d
         for (int y = 0; y < dst->height_px; y++) memcpy(dst->data + (size_t)y * dst->stride, middle + (size_t)y * stride, (size_t)n);
         return UM_OK;
     }
-    UM_PASS(axis_init(&r->y, src->height_px, dst->height_px));
+    UM_PASS(um_resize_axis_init(&r->y, src->height_px, dst->height_px));
     for (int y = 0; y < dst->height_px; y++) k->y(&r->y, y, middle, stride, n, dst->data + (size_t)y * dst->stride);
     return UM_OK;
 }

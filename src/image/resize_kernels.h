@@ -1,5 +1,7 @@
 #pragma once
-/* resize_kernels.h: the two passes of the resampling, compiled once per instruction-set level. Used by resize.c and its tests only. */
+/* resize_kernels.h: the tables of the resampling, and its two passes, compiled once per instruction-set level. Used by resize.c, the GPU's twin (src/nn/cuda/image.h takes the tables) and tests only. */
+#include "src/core/err.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +16,10 @@ typedef struct um_resize_axis {
     int *first, *n;
     int32_t *weight;
 } um_resize_axis;
+
+/* Makes the table of n_in to n_out pixels; nothing to do when it is that already. A new one is all zero. Errors: UM_NO_MEMORY. */
+um_status um_resize_axis_init(um_resize_axis *a, int n_in, int n_out);
+void um_resize_axis_release(um_resize_axis *a);
 
 typedef struct um_resize_kernels {
     /* UM_RESIZE_ROWS rows at once. `in` row r starts at in[r]; `columns` has room for 16 * (n_in * channels + 16) bytes, `columns_out` for as many with n_out;

@@ -55,3 +55,14 @@ void um_mtcnn_free(um_mtcnn *net);
 um_status um_mtcnn_detect(um_mtcnn *net, const um_image *rgb, const um_thresholds *t, um_faces *out);
 /* "avx512", "avx2" or "base": the instruction-set level in use. UNMASK_ISA=base|avx2 in the environment lowers it (tests). */
 const char *um_mtcnn_isa(void);
+
+/* The same on a GPU, many frames of one size at once: a table that its module fills in (src/nn/gpu_module.h). All calls are of one thread at a time. */
+typedef struct um_gpu_detector um_gpu_detector;
+typedef struct um_gpu_detector_ops {
+    /* Frames of width x height px, at most max_frames at once. Copies what it needs of w. Errors: UM_NO_MEMORY, UM_TOO_LARGE (as um_mtcnn_detect), UM_INTERNAL. */
+    um_status (*open)(const um_mtcnn_weights *w, int width_px, int height_px, int max_frames, const um_thresholds *t, um_gpu_detector **out);
+    void (*close)(um_gpu_detector *d); /* NULL is fine */
+    /* frames: n, (H,W,3) U8 each, contiguous. faces: [n], their memory is reused; largest first. *overflown: [n], true: there was no room for what was found, and faces[i] is empty. Waits. Errors: UM_NO_MEMORY; a device's. */
+    um_status (*run)(um_gpu_detector *d, const uint8_t *const *frames, int n, um_faces *faces, bool *overflown);
+    size_t (*bytes)(const um_gpu_detector *d); /* of the device */
+} um_gpu_detector_ops;

@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { UM_COMM_MAX_PENDING = 64 };
+enum { UM_COMM_MAX_PENDING = 64,
+       UM_COMM_ID_BYTES = 128 }; /* by which ranks of a device's communicator find each other: NCCL's */
 
 typedef struct um_comm {
     void *self;

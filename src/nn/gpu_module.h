@@ -12,8 +12,9 @@
  * The module takes the error chain and all else of src/core from the program that loads it: it belongs to one build of the program, and another's is refused. It is linked to the CUDA run time, never to the driver.
  */
 #include "src/nn/backend.h"
+#include "src/nn/comm.h"
 
-enum { UM_GPU_MODULE_ABI = 1, UM_GPU_LIST_MAX = 32 };
+enum { UM_GPU_MODULE_ABI = 2, UM_GPU_LIST_MAX = 32 };
 
 typedef struct um_gpu_device {
     char name[64];
@@ -41,6 +42,11 @@ typedef struct um_gpu_module {
     um_status (*open)(int device);
     void (*close)(void);
     const um_backend *backend;
+    const struct um_gpu_detector_ops *detector; /* src/models/mtcnn.h */
+    const struct um_trainer_ops *trainer; /* src/train/trainer.h */
+    /* A name by which several ranks find each other: one of them makes it, and tells it to the others. Local. Errors: UM_CONFIG (NCCL is missing: with the remedy). */
+    um_status (*comm_id)(unsigned char id[UM_COMM_ID_BYTES]);
+    int (*comm_version)(void); /* of NCCL: 22803 is 2.28.3; 0: there is none */
 } um_gpu_module;
 
 /* The one symbol of the module. */

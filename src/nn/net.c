@@ -1,6 +1,7 @@
 #include "src/nn/net.h"
 
 #include "src/core/clock.h"
+#include "src/core/placing.h"
 #include "src/nn/net_parts.h"
 
 #include <stdlib.h>
@@ -31,9 +32,9 @@ static um_status list_block(um_net *n, int block, um_actions *l, bool training)
 {
     const um_net_block *b = &n->block[block];
     UM_PASS(join(l, um_net_block_pack, 2 * block));
-    for (int phase = b->expand >= 0 ? 0 : 1; phase < 3; phase++) {
+    for (int phase = b->at.expand >= 0 ? 0 : 1; phase < 3; phase++) {
         UM_PASS(lane(l, um_net_block_forward, 4 * block + phase));
-        UM_PASS(join(l, training ? um_net_norm_join : um_net_norm_running, b->norm[phase]));
+        UM_PASS(join(l, training ? um_net_norm_join : um_net_norm_running, b->at.norm[phase]));
     }
     return lane(l, um_net_block_forward, 4 * block + 3);
 }
@@ -44,7 +45,7 @@ static um_status list_forward(um_net *n)
         if (n->block_of[i] >= 0) {
             UM_PASS(list_block(n, n->block_of[i], &n->forward, true));
             UM_PASS(list_block(n, n->block_of[i], &n->evaluate, false));
-            i = n->block[n->block_of[i]].last;
+            i = n->block[n->block_of[i]].at.last;
             continue;
         }
         if (um_net_node(n, i)->op == UM_OP_BATCH_NORM) {
@@ -113,19 +114,19 @@ static um_status list_block_back(um_net *n, int block, um_backward *w)
     const um_net_block *b = &n->block[block];
     um_actions *l = &w->actions;
     UM_PASS(lane(l, um_net_block_back, 4 * block));
-    UM_PASS(meet(n, w, b->norm[2]));
+    UM_PASS(meet(n, w, b->at.norm[2]));
     UM_PASS(join(l, um_net_block_pack, 2 * block + 1));
     UM_PASS(lane(l, um_net_block_back, 4 * block + 1));
-    add_parts_of(n, w, b->project);
-    add_parts_of(n, w, b->excite);
-    add_parts_of(n, w, b->reduce);
-    UM_PASS(meet(n, w, b->norm[1]));
+    add_parts_of(n, w, b->at.project);
+    add_parts_of(n, w, b->at.excite);
+    add_parts_of(n, w, b->at.reduce);
+    UM_PASS(meet(n, w, b->at.norm[1]));
     UM_PASS(lane(l, um_net_block_back, 4 * block + 2));
-    add_parts_of(n, w, b->dw);
-    if (b->expand < 0) return UM_OK;
-    UM_PASS(meet(n, w, b->norm[0]));
+    add_parts_of(n, w, b->at.dw);
+    if (b->at.expand < 0) return UM_OK;
+    UM_PASS(meet(n, w, b->at.norm[0]));
     UM_PASS(lane(l, um_net_block_back, 4 * block + 3));
-    add_parts_of(n, w, b->expand);
+    add_parts_of(n, w, b->at.expand);
     return UM_OK;
 }
 
@@ -154,10 +155,10 @@ static um_status list_backward(um_net *n, int first, um_backward *w)
         if (!written[i] || !w->needs[i]) continue;
         if (n->block_of[i] >= 0) {
             const um_net_block *b = &n->block[n->block_of[i]];
-            w->add[2 * i] = written[b->x];
-            written[b->x] = w->needs[b->x];
+            w->add[2 * i] = written[b->at.x];
+            written[b->at.x] = w->needs[b->at.x];
             UM_GOTO_PASS(st, list_block_back(n, n->block_of[i], w));
-            i = b->first;
+            i = b->at.first;
             continue;
         }
         for (int j = 0; j < 2; j++)
@@ -204,30 +205,24 @@ static um_status list_buckets(um_net *n)
 
 /* ---- memory ---- */
 
-static void *place(unsigned char *base, size_t *end, size_t bytes)
-{
-    size_t at = *end;
-    *end += (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    return base == NULL ? NULL : base + at;
-}
-
 /* Once without a base, to count; then with the memory. */
-static void lay_out(um_net *n, unsigned char *base, size_t *end)
+static size_t lay_out(um_net *n, unsigned char *base)
 {
+    um_placing p = {.base = base, .align = ALIGN};
     const um_graph *g = n->graph;
     size_t widest = 0, lanes = (size_t)n->o.n_lanes;
     for (int i = 0; i < g->n_nodes; i++) {
         size_t bytes = um_net_node_count(n, i) * (size_t)n->o.max_batch * sizeof(float);
-        bool inside = n->block_of[i] >= 0 && n->block[n->block_of[i]].last != i;
-        if (!inside) n->map[i] = place(base, end, bytes);
-        if (!inside && n->all.needs[i]) n->grad[i] = place(base, end, bytes);
+        bool inside = n->block_of[i] >= 0 && n->block[n->block_of[i]].at.last != i;
+        if (!inside) n->map[i] = um_place(&p, bytes);
+        if (!inside && n->all.needs[i]) n->grad[i] = um_place(&p, bytes);
         if (g->node[i].op != UM_OP_BATCH_NORM) continue;
         um_norm_state *s = &n->norm[i];
         s->c = g->node[i].c;
         size_t row = ((size_t)s->c + PLANE - 1) / PLANE * PLANE * sizeof(float);
         float **of[] = {&s->mean, &s->rstd, &s->scale, &s->bias, &s->a, &s->b, &s->k};
-        for (size_t j = 0; j < sizeof of / sizeof of[0]; j++) *of[j] = place(base, end, row);
-        s->sums = place(base, end, lanes * 2 * (size_t)s->c * sizeof(double));
+        for (size_t j = 0; j < sizeof of / sizeof of[0]; j++) *of[j] = um_place(&p, row);
+        s->sums = um_place(&p, lanes * 2 * (size_t)s->c * sizeof(double));
         if (widest < (size_t)s->c) widest = (size_t)s->c;
     }
     size_t most[4] = {0}, batch = (size_t)n->o.max_batch;
@@ -237,7 +232,7 @@ static void lay_out(um_net *n, unsigned char *base, size_t *end)
         size_t in = (size_t)s->dw.h * (size_t)s->dw.w * (size_t)s->c_mid, out = (size_t)s->dw.p * (size_t)s->dw.q, mid = (size_t)s->c_mid, sq = (size_t)s->c_squeezed;
         size_t count[] = {s->expands ? in : 0, out * mid, out * (size_t)s->c_out, mid, sq, sq, mid, mid, 1};
         float **of[] = {&b->z1, &b->z2, &b->z3, &b->means, &b->squeezed, &b->acted, &b->excited, &b->gate, &b->keep};
-        for (size_t j = 0; j < sizeof of / sizeof of[0]; j++) *of[j] = place(base, end, count[j] * batch * sizeof(float));
+        for (size_t j = 0; j < sizeof of / sizeof of[0]; j++) *of[j] = um_place(&p, count[j] * batch * sizeof(float));
         size_t wanted[4] = {count[0] * batch * sizeof(float), count[1] * batch * sizeof(float)};
         for (int which = 0; which < 2; which++)
             for (int back = 0; back < 2; back++) {
@@ -247,23 +242,23 @@ static void lay_out(um_net *n, unsigned char *base, size_t *end)
         for (int j = 0; j < 4; j++)
             if (most[j] < wanted[j]) most[j] = wanted[j];
     }
-    n->e1 = place(base, end, most[0]);
-    n->e2 = place(base, end, most[1]);
-    n->packed[0] = place(base, end, most[2]);
-    n->packed[1] = place(base, end, most[3]);
-    n->message = place(base, end, (2 * widest + 1) * sizeof(double));
-    n->part = place(base, end, (lanes - 1) * n->part_each * sizeof(float));
-    n->scratch = place(base, end, lanes * n->scratch_each);
+    n->e1 = um_place(&p, most[0]);
+    n->e2 = um_place(&p, most[1]);
+    n->packed[0] = um_place(&p, most[2]);
+    n->packed[1] = um_place(&p, most[3]);
+    n->message = um_place(&p, (2 * widest + 1) * sizeof(double));
+    n->part = um_place(&p, (lanes - 1) * n->part_each * sizeof(float));
+    n->scratch = um_place(&p, lanes * n->scratch_each);
+    return p.end;
 }
 
 static um_status allocate(um_net *n)
 {
     const um_graph *g = n->graph;
-    size_t end = 0;
     for (int i = 0; i < g->n_nodes; i++) {
         const um_node *v = &g->node[i];
         if (n->block_of[i] >= 0 || (v->op != UM_OP_CONV && v->op != UM_OP_DEPTHWISE && v->op != UM_OP_DENSE && v->op != UM_OP_MAX_POOL)) continue;
-        um_window w = um_net_window(n, i);
+        um_window w = um_window_of(g, i);
         size_t bytes = n->ops->scratch_bytes(&w);
         if (n->scratch_each < bytes) n->scratch_each = bytes;
     }
@@ -272,13 +267,11 @@ static um_status allocate(um_net *n)
         if (n->scratch_each < bytes) n->scratch_each = bytes;
     }
     n->scratch_each = (n->scratch_each + ALIGN - 1) / ALIGN * ALIGN;
-    lay_out(n, NULL, &end);
-    n->bytes = end + ALIGN; /* kernels may read up to a register behind the last number */
+    n->bytes = lay_out(n, NULL) + ALIGN; /* kernels may read up to a register behind the last number */
     n->memory = aligned_alloc(ALIGN, n->bytes);
     if (n->memory == NULL) return UM_FAIL(UM_NO_MEMORY, "out of memory: training in batches of %d pictures needs %.1f GB", n->o.max_batch, (double)n->bytes / 1e9);
     memset(n->memory, 0, n->bytes);
-    end = 0;
-    lay_out(n, n->memory, &end);
+    (void)lay_out(n, n->memory);
     return UM_OK;
 }
 

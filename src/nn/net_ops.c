@@ -2,17 +2,6 @@
 #include "src/core/rng.h"
 #include "src/nn/net_parts.h"
 
-um_window um_net_window(const um_net *n, int node)
-{
-    const um_node *v = um_net_node(n, node), *in = um_net_node(n, v->in[0]);
-    um_window w = {.h = in->h, .w = in->w, .c = in->c, .p = v->h, .q = v->w, .k = v->c, .r = v->r, .s = v->s, .stride = v->stride, .pad_top = v->pad_top, .pad_left = v->pad_left};
-    if (v->op == UM_OP_DENSE) {
-        w.c = in->h * in->w * in->c;
-        w.h = w.w = 1;
-    }
-    return w;
-}
-
 /* The draws of one node and picture: a picture of the batch has the same on any rank and in any lane. */
 static um_rng draws(const um_net *n, int node, int picture)
 {
@@ -70,11 +59,11 @@ void um_net_node_forward(um_net *n, int node, int lane)
         break;
     case UM_OP_CONV:
     case UM_OP_DENSE:
-        w = um_net_window(n, node);
+        w = um_window_of(n->graph, node);
         ops->conv(&w, count, x, um_net_param(n, v->weight), um_net_param(n, v->bias), y, um_net_scratch(n, lane));
         break;
     case UM_OP_DEPTHWISE:
-        w = um_net_window(n, node);
+        w = um_window_of(n->graph, node);
         ops->depthwise(&w, count, x, um_net_param(n, v->weight), um_net_param(n, v->bias), y, um_net_scratch(n, lane));
         break;
     case UM_OP_BATCH_NORM:
@@ -84,7 +73,7 @@ void um_net_node_forward(um_net *n, int node, int lane)
     case UM_OP_ACT: ops->act(v->act, pixels_of(n, node, lane), v->c, x, um_net_param(n, v->weight), y); break;
     case UM_OP_MEAN: ops->mean(count, area, v->c, x, y); break;
     case UM_OP_MAX_POOL:
-        w = um_net_window(n, node);
+        w = um_window_of(n->graph, node);
         ops->max_pool(&w, count, x, y);
         break;
     case UM_OP_SCALE: ops->scale(count, area, v->c, x, other, y); break;
@@ -125,12 +114,12 @@ void um_net_node_backward(um_net *n, int node, int lane)
     case UM_OP_INPUT: break;
     case UM_OP_CONV:
     case UM_OP_DENSE:
-        w = um_net_window(n, node);
+        w = um_window_of(n->graph, node);
         ops->conv_weight(&w, count, x, dy, um_net_part(n, v->weight, lane), um_net_part(n, v->bias, lane), scratch);
         if (dx != NULL) ops->conv_data(&w, count, dy, um_net_param(n, v->weight), dx, add[0], scratch);
         break;
     case UM_OP_DEPTHWISE:
-        w = um_net_window(n, node);
+        w = um_window_of(n->graph, node);
         ops->depthwise_weight(&w, count, x, dy, um_net_part(n, v->weight, lane), um_net_part(n, v->bias, lane), scratch);
         if (dx != NULL) ops->depthwise_data(&w, count, dy, um_net_param(n, v->weight), dx, add[0], scratch);
         break;
@@ -146,7 +135,7 @@ void um_net_node_backward(um_net *n, int node, int lane)
         if (dx != NULL) ops->mean_data(count, area, v->c, dy, dx, add[0]);
         break;
     case UM_OP_MAX_POOL:
-        w = um_net_window(n, node);
+        w = um_window_of(n->graph, node);
         if (dx != NULL) ops->max_pool_data(&w, count, x, dy, dx, add[0]);
         break;
     case UM_OP_SCALE:

@@ -36,9 +36,7 @@ typedef struct um_param_group {
 /* A bottleneck of the graph, where the backend takes it as one (um_block). */
 typedef struct um_net_block {
     um_block shape;
-    int first, last, x;         /* nodes; the input */
-    int expand, dw, reduce, excite, project; /* nodes with weights; expand -1: none */
-    int norm[3], drop;          /* nodes; norm[0] or drop -1: none */
+    um_bottleneck at;
     float *z1, *z2, *z3, *means, *squeezed, *acted, *excited, *gate, *keep; /* um_block_lane, of all pictures */
 } um_net_block;
 
@@ -114,7 +112,6 @@ static inline float *um_net_part(const um_net *n, int p, int lane)
 }
 static inline void *um_net_scratch(const um_net *n, int lane) { return n->scratch + (size_t)lane * n->scratch_each; }
 
-um_window um_net_window(const um_net *n, int node);
 /* What the branch of picture i of this rank is multiplied with at a DROP_PATH node: 0 or 1 / (1 - rate) in training, else 1. */
 float um_net_keep(const um_net *n, int node, int picture);
 

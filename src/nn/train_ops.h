@@ -6,12 +6,7 @@
  *
  * Bits: a pure function of the arguments; `cpu` writes down the order of its sums and keeps it at every instruction-set level.
  */
-#include "src/nn/graph.h"
-
-/* A convolution or pooling: (N,H,W,C) -> (N,P,Q,K). A depthwise one has c = k; a dense layer is 1 x 1 on a 1 x 1 map. */
-typedef struct um_window {
-    int h, w, c, p, q, k, r, s, stride, pad_top, pad_left;
-} um_window;
+#include "src/nn/bottleneck.h"
 
 /* Batch norm by channel, as the passes need it: y = (x - mean) * scale + bias; dx = a * dy + b * (x - mean) + c. The differences are taken first: b x + (c - b mean) would cancel where the mean is far from 0. */
 typedef struct um_norm {
@@ -19,8 +14,7 @@ typedef struct um_norm {
     const float *a, *b, *c;
 } um_norm;
 
-/* An inverted bottleneck (Sandler et al., "MobileNetV2", 2018, with squeeze-and-excite) as one thing, for backends that keep less of it in memory than its nodes would:
- * [1 x 1, norm, swish,] depthwise, norm, swish, gate of the mean through two dense layers, product, 1 x 1, norm [, drop-path, sum with the input]. */
+/* A bottleneck (bottleneck.h), for backends that take it as one. */
 typedef struct um_block {
     bool expands, shortcut;
     int c_in, c_mid, c_squeezed, c_out;

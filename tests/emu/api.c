@@ -10,16 +10,18 @@
 emu_counters emu_count;
 static _Thread_local cudaError_t last_error;
 
+/* In one piece, so that the words of several ranks do not mix. */
 void emu_die(const char *fmt, ...)
 {
+    char line[1024] = "emu: ";
     va_list ap;
     fflush(stdout);
-    fputs("emu: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    vsnprintf(line + 5, sizeof line - 5, fmt, ap);
     va_end(ap);
-    if (emu_now != NULL) fprintf(stderr, "; in %s%s", emu_now->name, emu_where());
-    fputc('\n', stderr);
+    size_t n = strlen(line);
+    if (emu_now != NULL) snprintf(line + n, sizeof line - n, "; in %s%s", emu_now->name, emu_where());
+    fprintf(stderr, "%s\n", line);
     _exit(EMU_EXIT);
 }
 
@@ -63,7 +65,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, enum cudaM
     if (!to && !recorded) memset(dst, 0xff, count); /* until it has run */
     emu_count.copies++;
     cudaError_t e = emu_queue(stream, o);
-    if (e == cudaSuccess && !to && !recorded && !emu_is_pinned(dst, count)) return cudaStreamSynchronize(stream);
+    if (e == cudaSuccess && !to && !recorded && !emu_is_pinned(dst, count)) return emu_stream_wait(stream);
     return e;
 }
 
@@ -71,7 +73,7 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t count, enum cudaMemcpy
 {
     if (emu_is_capturing(NULL)) return emu_error(cudaErrorStreamCaptureUnsupported);
     cudaError_t e = cudaMemcpyAsync(dst, src, count, kind, NULL);
-    return e != cudaSuccess ? e : cudaStreamSynchronize(NULL);
+    return e != cudaSuccess ? e : emu_stream_wait(NULL);
 }
 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t count, cudaStream_t stream)

@@ -6,9 +6,12 @@
  *   stream.c  operations, streams, events, captures, graphs: queues that run late and in a random legal order
  *   api.c     the run time's calls on top of these, with faults on demand and counters
  *   lt.c      cuBLASLt
+ *   nccl.c    NCCL, over MPI between processes
  *   check.c   the checking build: every load and store of a kernel
  *
  * Environment: EMU_SEED=n the order; EMU_DEVICES=n (1), EMU_SM=n (90), EMU_MEMORY=bytes; EMU_DRIVER=none|old; EMU_FAIL=call:n the n-th call of that name fails, EMU_FAIL_AT=n the n-th call of all.
+ * EMU_NCCL_ERROR=n[@rank]: the n-th collective that runs here fails, as NCCL tells later; EMU_NCCL_SILENT=n[@rank]: it never begins, without a word (rank: of MPI_COMM_WORLD; without it, every one); EMU_NCCL_LIMIT=seconds (120) that a host
+ * may wait for other ranks before that ends the program.
  * What a program does wrong ends it with "emu: ..." and exit code 86.
  */
 #include <cuda_runtime_api.h>
@@ -18,6 +21,7 @@ enum { EMU_MAX_THREADS = 1024, EMU_MAX_ARGS = 8, EMU_SHARED_BYTES = 227 << 10, E
 
 typedef struct emu_counters {
     long launches, graph_launches, host_waits, allocations, copies, products, calls; /* asked for by the host: what a graph does is counted when it is recorded */
+    long collectives, collectives_recorded;                                              /* of all ranks; those of them that were recorded in graphs */
 } emu_counters;
 extern emu_counters emu_count; /* of this process so far; a test may clear it */
 
@@ -34,7 +38,7 @@ typedef struct emu_kernel_info {
 
 /* ---- operations ---- */
 
-typedef enum emu_kind { EMU_NOTHING, EMU_KERNEL, EMU_COPY, EMU_SET, EMU_HOST, EMU_LIBRARY } emu_kind;
+typedef enum emu_kind { EMU_NOTHING, EMU_KERNEL, EMU_COPY, EMU_SET, EMU_HOST, EMU_LIBRARY, EMU_FLIGHT } emu_kind;
 
 /* What was queued once. Counted references: a queue, a stream, an event, a graph may each hold it. */
 typedef struct emu_op {
@@ -42,7 +46,7 @@ typedef struct emu_op {
     const char *name;
     int references, waits_for; /* predecessors that have not run */
     bool done, recorded;       /* recorded: part of a graph, never run itself */
-    int index;                 /* in its graph */
+    int index, graphs;         /* in its graph; how many graphs hold it, made ready or not */
     unsigned mark;
     struct emu_op **before, **after;
     int n_before, n_after;
@@ -57,6 +61,8 @@ typedef struct emu_op {
     size_t bytes;
     int value;
     void (*call)(void *arg);
+    bool (*advance)(void *arg);   /* EMU_FLIGHT */
+    void (*forgotten)(void *arg); /* where not NULL: called when no graph holds it any more */
     void *arg; /* owned: the kernel's arguments one after the other, 16-byte aligned, or a library call's */
     size_t arg_bytes;
     bool owns_from;
@@ -70,9 +76,15 @@ emu_op *emu_op_new(emu_kind kind, const char *name, const void *arg, size_t arg_
 cudaError_t emu_queue(cudaStream_t stream, emu_op *op);
 /* A library's work: call(copy of arg) in the order of the stream and, where chain is not NULL, of the chain. */
 cudaError_t emu_queue_library(cudaStream_t stream, const char *name, void (*call)(void *arg), const void *arg, size_t arg_bytes, emu_op **chain);
+/* Work that others take part in: once its turn has come, advance(copy of arg) begins it and looks after it, again and again until it says true, and other work runs meanwhile. Does not wait for anything itself. forgotten: see emu_op. */
+cudaError_t emu_queue_flight(cudaStream_t stream, const char *name, bool (*advance)(void *arg), void (*forgotten)(void *arg), const void *arg, size_t arg_bytes, emu_op **chain);
 bool emu_is_capturing(cudaStream_t stream);
+/* Runs work that is ready, without waiting for other processes. Is op done (NULL: nothing to wait for)? */
+bool emu_progress(emu_op *op);
 /* Runs queued work until op (NULL: all) is done. */
 cudaError_t emu_wait(emu_op *op);
+/* cudaStreamSynchronize, but it never fails on demand: for calls that wait on their way. */
+cudaError_t emu_stream_wait(cudaStream_t stream);
 /* What runs now; NULL: the host. */
 extern emu_op *emu_now;
 

@@ -36,8 +36,8 @@ emu_op *emu_now;
 __attribute__((weak)) const emu_checks *emu_checker;
 static struct CUstream_st legacy = {0}, *streams = &legacy;
 static struct CUgraph_st *capturing;
-static emu_op **ready;
-static int n_ready, cap_ready, n_pending;
+static emu_op **ready, **flying; /* flying: begun, and waiting for other processes */
+static int n_ready, cap_ready, n_flying, cap_flying, n_pending;
 static unsigned mark_now;
 
 static void *grown(void *list, int n, int *cap)
@@ -134,6 +134,7 @@ static cudaError_t record(struct CUstream_st *s, emu_op *o, emu_op *event)
         }
     g->op = grown(g->op, g->n, &g->cap);
     g->op[g->n++] = o; /* its reference is the graph's now */
+    o->graphs = 1;
     put(&s->last_recorded, o);
     return cudaSuccess;
 }
@@ -142,6 +143,10 @@ static cudaError_t queue(struct CUstream_st *s, emu_op *o, emu_op *event)
 {
     if (s == NULL) s = &legacy;
     o->stream = s;
+    if (s->capture != NULL && s->capture->broken) {
+        drop(o);
+        return emu_error(cudaErrorStreamCaptureInvalidated);
+    }
     if (s->capture != NULL) return record(s, o, event);
     if (s == &legacy && capturing != NULL) {
         capturing->broken = true;
@@ -169,6 +174,15 @@ cudaError_t emu_queue_library(cudaStream_t stream, const char *name, void (*call
     return queue(stream, o, NULL);
 }
 
+cudaError_t emu_queue_flight(cudaStream_t stream, const char *name, bool (*advance)(void *arg), void (*forgotten)(void *arg), const void *arg, size_t arg_bytes, emu_op **chain)
+{
+    emu_op *o = emu_op_new(EMU_FLIGHT, name, arg, arg_bytes);
+    o->advance = advance;
+    o->forgotten = forgotten;
+    o->chain = chain;
+    return queue(stream, o, NULL);
+}
+
 /* NULL: any stream, for calls that no capture allows. */
 bool emu_is_capturing(cudaStream_t stream)
 {
@@ -186,11 +200,37 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void run(emu_op *o)
+static void finished(emu_op *o)
+{
+    o->done = true;
+    o->time = now_s();
+    n_pending--;
+    for (int i = 0; i < o->n_after; i++)
+        if (--o->after[i]->waits_for == 0) make_ready(o->after[i]);
+    for (int i = 0; i < o->n_before; i++) drop(o->before[i]);
+    o->n_before = 0;
+    drop(o);
+}
+
+static bool advances(emu_op *o)
 {
     emu_now = o;
+    bool ended = o->advance(o->arg);
+    emu_now = NULL;
+    return ended;
+}
+
+static void run(emu_op *o)
+{
+    if (o->kind == EMU_FLIGHT && !advances(o)) {
+        flying = grown(flying, n_flying, &cap_flying);
+        flying[n_flying++] = o;
+        return;
+    }
+    emu_now = o;
     switch (o->kind) {
-    case EMU_NOTHING: break;
+    case EMU_NOTHING:
+    case EMU_FLIGHT: break;
     case EMU_KERNEL: emu_run_kernel(o); break;
     case EMU_COPY:
         if (emu_checker != NULL) {
@@ -213,14 +253,24 @@ static void run(emu_op *o)
     }
     }
     emu_now = NULL;
-    o->done = true;
-    o->time = now_s();
-    n_pending--;
-    for (int i = 0; i < o->n_after; i++)
-        if (--o->after[i]->waits_for == 0) make_ready(o->after[i]);
-    for (int i = 0; i < o->n_before; i++) drop(o->before[i]);
-    o->n_before = 0;
-    drop(o);
+    finished(o);
+}
+
+/* Looks after what is under way; has any of it ended? */
+static bool look_at_flights(void)
+{
+    bool any = false;
+    for (int i = 0; i < n_flying;) {
+        emu_op *o = flying[i];
+        if (!advances(o)) {
+            i++;
+            continue;
+        }
+        flying[i] = flying[--n_flying];
+        finished(o);
+        any = true;
+    }
+    return any;
 }
 
 static void mark(emu_op *o)
@@ -245,9 +295,23 @@ static int choose(int order, bool marked)
     return best;
 }
 
-static void run_until(emu_op *target)
+/* What the host sleeps through while other processes are awaited; ends the program where they do not come. */
+static void wait_for_others(double *since)
+{
+    const char *limit = getenv("EMU_NCCL_LIMIT");
+    if (*since <= 0) *since = now_s();
+    if (now_s() - *since > (limit != NULL ? strtod(limit, NULL) : 120)) {
+        emu_now = flying[0];
+        emu_die("the host waits for other ranks that do not come (they may wait elsewhere, with work queued that nothing has begun: README.md)");
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+}
+
+/* wait: also for other processes; else as far as it goes without them. */
+static void run_until(emu_op *target, bool wait)
 {
     int order = (int)(emu_random() % 3), more = 64;
+    double since = 0;
     if (target != NULL ? target->done : n_pending == 0) return;
     if (target != NULL) {
         mark_now++;
@@ -255,10 +319,21 @@ static void run_until(emu_op *target)
     }
     for (struct CUstream_st *s = streams; s != NULL; s = s->next) s->priority = emu_random() & 0xffff;
     emu_memory_open();
-    while (n_ready > 0) {
-        if (target != NULL && target->done && (order == 0 || more-- == 0 || emu_random() % 4 != 0)) break; /* a device may be further than what was waited for */
+    while (n_ready > 0 || n_flying > 0) {
+        if (target != NULL && target->done && (order == 0 || n_ready == 0 || more-- == 0 || emu_random() % 4 != 0)) break; /* a device may be further than what was waited for */
+        if (n_flying > 0 && emu_random() % 4 == 0 && look_at_flights()) continue;
         int i = choose(order, target != NULL);
-        if (i < 0) emu_die("work waits for itself");
+        if (i < 0) {
+            if (n_flying == 0) emu_die("work waits for itself");
+            if (look_at_flights()) {
+                since = 0;
+                continue;
+            }
+            if (n_ready > 0) order = 2; /* other ranks may need what this one has not begun */
+            else if (wait) wait_for_others(&since);
+            else break;
+            continue;
+        }
         emu_op *o = ready[i];
         ready[i] = ready[--n_ready];
         run(o);
@@ -270,10 +345,20 @@ cudaError_t emu_wait(emu_op *op)
 {
     if (op != NULL && op->recorded) return emu_error(cudaErrorStreamCaptureUnsupported);
     if (op != NULL) take(op);
-    run_until(op);
+    run_until(op, true);
     if (emu_checker != NULL) emu_checker->waited(op);
     drop(op);
     return cudaSuccess;
+}
+
+bool emu_progress(emu_op *op)
+{
+    if (op == NULL || op->done) return true;
+    take(op);
+    run_until(op, false);
+    bool done = op->done;
+    drop(op);
+    return done;
 }
 
 /* ---- streams ---- */
@@ -307,10 +392,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return emu_fails("cudaStreamSynchronize") ? emu_error(cudaErrorLaunchFailure) : emu_stream_wait(stream); }
+
+cudaError_t emu_stream_wait(cudaStream_t stream)
 {
     struct CUstream_st *s = stream != NULL ? stream : &legacy;
-    if (emu_fails("cudaStreamSynchronize")) return emu_error(cudaErrorLaunchFailure);
     if (s->capture != NULL || (s == &legacy && capturing != NULL)) {
         capturing->broken = true;
         return emu_error(cudaErrorStreamCaptureUnsupported);
@@ -331,7 +417,7 @@ static cudaError_t query(emu_op *o)
 {
     if (o == NULL || o->done) return cudaSuccess;
     take(o);
-    if (emu_random() % 2 == 0) run_until(o);
+    if (emu_random() % 2 == 0 || n_flying > 0) run_until(o, false);
     cudaError_t e = o->done ? cudaSuccess : cudaErrorNotReady;
     if (e == cudaSuccess && emu_checker != NULL) emu_checker->waited(o);
     drop(o);
@@ -421,9 +507,16 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     return cudaSuccess;
 }
 
+/* By a graph. An event may know it for longer. */
+static void forget(emu_op *o)
+{
+    if (--o->graphs == 0 && o->forgotten != NULL) o->forgotten(o->arg);
+    drop(o);
+}
+
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
-    for (int i = 0; i < graph->n; i++) drop(graph->op[i]);
+    for (int i = 0; i < graph->n; i++) forget(graph->op[i]);
     free(graph->op);
     free(graph);
     return cudaSuccess;
@@ -466,7 +559,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
     if (*exec == NULL) return emu_error(cudaErrorMemoryAllocation);
     (*exec)->op = calloc((size_t)graph->n + 1, sizeof(emu_op *));
     if ((*exec)->op == NULL) emu_die("no memory for the emulator");
-    for (; (*exec)->n < graph->n; (*exec)->n++) take((*exec)->op[(*exec)->n] = graph->op[(*exec)->n]);
+    for (; (*exec)->n < graph->n; (*exec)->n++) {
+        take((*exec)->op[(*exec)->n] = graph->op[(*exec)->n]);
+        graph->op[(*exec)->n]->graphs++;
+    }
     return cudaSuccess;
 }
 
@@ -491,6 +587,7 @@ static emu_op *copy_of(const emu_op *t)
     o->bytes = t->bytes;
     o->value = t->value;
     o->call = t->call;
+    o->advance = t->advance;
     return o;
 }
 
@@ -527,7 +624,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
-    for (int i = 0; i < exec->n; i++) drop(exec->op[i]);
+    for (int i = 0; i < exec->n; i++) forget(exec->op[i]);
     drop(exec->last);
     free(exec->op);
     free(exec);

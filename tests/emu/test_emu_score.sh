@@ -15,13 +15,13 @@ printf 'no video' >videos/broken.mp4
 
 rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o cpu.csv --device cpu
 export UNMASK_CUDA_MODULE=$module EMU_DEVICES=2
-rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r1.csv --device gpu --set gpu.batch=2
+rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r1.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -q "emulated" err || fail "nothing says that the GPU is emulated: $(cat err)"
 ! grep -Eq "never freed|never waited" err || fail "the emulator says: $(cat err)"
 grep -q "cuda" err || fail "nothing names the backend: $(cat err)"
-rc 0 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r2.csv --device gpu --set gpu.batch=2
+rc 0 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r2.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 cmp r1.csv r2.csv || fail "2 ranks made another csv"
-EMU_SEED=7 rc 0 ranks 3 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r3.csv --device gpu --set gpu.batch=2 --share-gpus
+EMU_SEED=7 rc 0 ranks 3 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o r3.csv --device gpu --set gpu.batch=2 --set gpu.frames=0 --share-gpus
 cmp r1.csv r3.csv || fail "3 ranks on 2 GPUs made another csv"
 python3 - <<'END' || fail "scores of the GPU differ from the processor's"
 import csv
@@ -36,27 +36,72 @@ for a, b in zip(cpu, gpu):
         assert abs(float(a["score"]) - float(b["score"])) < 2e-5, (a["score"], b["score"])
 assert n >= 2
 END
-rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o bf16.csv --device gpu --set gpu.batch=2 --precision bf16
+# detect alone, which never opens MPI.
+clip=$(find videos -name '*.mp4' ! -name 'broken*' | sort | head -1)
+rc 0 "$UNMASK" detect "$clip" --frames spread:5 --landmarks -o cpu_faces.jsonl --device cpu
+rc 0 "$UNMASK" detect "$clip" --frames spread:5 --landmarks -o gpu_faces.jsonl --device gpu --set gpu.frames=3
+! grep -Eq "never freed|never waited" err || fail "the emulator says: $(cat err)"
+python3 - <<'END' || fail "detect finds other faces on the GPU"
+import json
+a, b = ([json.loads(l) for l in open(f)] for f in ("cpu_faces.jsonl", "gpu_faces.jsonl"))
+assert len(a) == len(b) == 5 and sum(len(x["faces"]) for x in a) >= 3
+for x, y in zip(a, b):
+    assert x["frame"] == y["frame"] and len(x["faces"]) == len(y["faces"])
+    for f, g in zip(x["faces"], y["faces"]):
+        for p, q in zip(f["box"] + sum(f["landmarks"], []), g["box"] + sum(g["landmarks"], [])): assert abs(p - q) < 1e-2, (p, q)
+END
+
+# With frames searched on the GPU too: in batches of three, of which the last is not full.
+few=(score videos -m models --frames spread:4 --set persons.min_faces=2 --details)
+rc 0 "$UNMASK" "${few[@]}" cpu.jsonl -o few_cpu.csv --device cpu
+rc 0 "$UNMASK" "${few[@]}" gpu.jsonl -o few_gpu.csv --device gpu --set gpu.batch=2 --set gpu.frames=3
+! grep -Eq "never freed|never waited" err || fail "the emulator says: $(cat err)"
+rc 0 ranks 2 "$UNMASK" "${few[@]}" gpu2.jsonl -o few_gpu2.csv --device gpu --set gpu.batch=2 --set gpu.frames=2
+cmp few_gpu.csv few_gpu2.csv || fail "2 ranks and other batches of frames made another csv"
+cmp gpu.jsonl gpu2.jsonl || fail "2 ranks and other batches of frames found other faces"
+EMU_MEMORY=200000000 rc 0 "$UNMASK" "${few[@]}" none.jsonl -o few_none.csv --device gpu --set gpu.batch=1 --set gpu.frames=64
+grep -q "frames were searched for faces by processors" err || fail "no word of frames that the GPU has no room for: $(cat err)"
+python3 - <<'END' || fail "faces of the GPU differ from the processor's"
+import json
+cpu, gpu = ([json.loads(l) for l in open(f)] for f in ("cpu.jsonl", "gpu.jsonl"))
+n = 0
+def same(a, b, path=""):
+    global n
+    assert type(a) == type(b), (path, a, b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for k in a: same(a[k], b[k], path + "/" + k)
+    elif isinstance(a, list):
+        assert len(a) == len(b), (path, len(a), len(b))
+        for i, (x, y) in enumerate(zip(a, b)): same(x, y, f"{path}[{i}]")
+    elif isinstance(a, float):
+        n += 1
+        assert abs(a - b) < 2e-3 + 1e-4 * abs(a), (path, a, b)
+    else: assert a == b, (path, a, b)
+same(cpu, gpu)
+assert n > 50, n
+END
+rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o bf16.csv --device gpu --set gpu.batch=2 --set gpu.frames=0 --precision bf16
 
 # A run that was begun on a processor is not continued on a GPU: other bits.
-rc 65 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o cpu.csv --device gpu --set gpu.batch=2
+rc 65 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o cpu.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -q "backend" err || fail "the refusal does not name the backend: $(cat err)"
 
 # More ranks than GPUs; what is missing.
-rc 78 ranks 3 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+rc 78 ranks 3 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -q "share-gpus" err || fail "no remedy for too many ranks: $(cat err)"
-CUDA_VISIBLE_DEVICES=1 rc 78 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
-EMU_DRIVER=none rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+CUDA_VISIBLE_DEVICES=1 rc 78 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
+EMU_DRIVER=none rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -q "no NVIDIA driver" err || fail "no driver: $(cat err)"
-EMU_DRIVER=old rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+EMU_DRIVER=old rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -q "newer driver" err || fail "an old driver: $(cat err)"
-CUDA_VISIBLE_DEVICES='' rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+CUDA_VISIBLE_DEVICES='' rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -q "shows no GPU" err || fail "no GPU: $(cat err)"
-EMU_MEMORY=3000000 rc 70 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+EMU_MEMORY=3000000 rc 70 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 grep -Eq "gpu.batch.*out of memory of the GPU|out of memory of the GPU.*gpu.batch" err || fail "memory: $(cat err)"
-UNMASK_CUDA_MODULE=$work/nothing.so rc 74 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+UNMASK_CUDA_MODULE=$work/nothing.so rc 74 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 cp /bin/true foreign.so
-UNMASK_CUDA_MODULE=$work/foreign.so rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2
+UNMASK_CUDA_MODULE=$work/foreign.so rc 78 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o no.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
 [ ! -e no.csv ] || fail "a run without a GPU left a file"
 
 # auto: never the emulator; without a GPU the processor goes on; UNMASK_CUDA decides where the command line does not.
@@ -64,12 +109,12 @@ rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=
 cmp cpu.csv auto.csv || fail "auto is not the processor"
 EMU_DRIVER=none rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o auto2.csv
 cmp cpu.csv auto2.csv || fail "auto without a driver is not the processor"
-UNMASK_CUDA=on rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o on.csv --set gpu.batch=2
+UNMASK_CUDA=on rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o on.csv --set gpu.batch=2 --set gpu.frames=0
 cmp r1.csv on.csv || fail "UNMASK_CUDA=on is not the GPU"
 UNMASK_CUDA=off rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o off.csv
 
 # ... and where the module is a real one, as far as the program can see: GPUs where each rank can have its own, else the processor, and it says so. A rank's own environment changes nothing.
-UNMASK_CUDA_MODULE=$2 rc 0 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o real.csv --set gpu.batch=2
+UNMASK_CUDA_MODULE=$2 rc 0 ranks 2 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o real.csv --set gpu.batch=2 --set gpu.frames=0
 cmp r1.csv real.csv || fail "auto does not take GPUs"
 UNMASK_CUDA_MODULE=$2 rc 0 ranks 3 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o few.csv
 cmp cpu.csv few.csv || fail "auto with more ranks than GPUs is not the processor"
@@ -81,14 +126,14 @@ cmp cpu.csv mixed.csv || fail "a rank with another UNMASK_CUDA makes other score
 for n in 1 20 150 900; do
     rm -rf f.csv*
     status=0
-    EMU_FAIL_AT=$n "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o f.csv --device gpu --set gpu.batch=2 >out 2>err || status=$?
+    EMU_FAIL_AT=$n "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o f.csv --device gpu --set gpu.batch=2 --set gpu.frames=0 >out 2>err || status=$?
     if [ "$status" = 0 ]; then
         cmp r1.csv f.csv || fail "call $n failed, and the run went on with other scores"
     else
         case $status in 70 | 78) ;; *) fail "call $n failed: exit $status: $(cat err)" ;; esac
         grep -q "error:" err || fail "call $n failed without a word"
     fi
-    rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o f.csv --device gpu --set gpu.batch=2
+    rc 0 "$UNMASK" score videos -m models --frames spread:8 --set persons.min_faces=2 -o f.csv --device gpu --set gpu.batch=2 --set gpu.frames=0
     cmp r1.csv f.csv || fail "after the failure of call $n the run is not completed"
 done
 echo "all as it should be"

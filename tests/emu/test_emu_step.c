@@ -97,7 +97,7 @@ static void check_loss(int n, const um_loss_options *o, bool broken)
     }
     if (broken) logit[n / 2] = NAN, weight[n / 2] = 1;
     um_loss want = um_loss_batch(o, count, logit, target, weight, d, host_doubles(count));
-    um_gpu_loss_args a = {n, o->bce_weight, o->focal_weight, o->focal_gamma, o->smoothing, o->ohem_k, device_floats(logit, count), device_floats(target, count), device_copy(weight, count), device_block(count * sizeof(float)), device_block(sizeof(um_gpu_loss_result)), NULL};
+    um_gpu_loss_args a = {n, o->bce_weight, o->focal_weight, o->focal_gamma, o->smoothing, o->ohem_k, device_floats(logit, count), device_floats(target, count), device_copy(weight, count), device_block(count * sizeof(float)), device_block(sizeof(um_gpu_loss_result)), NULL, NULL};
     a.scratch = device_block(um_gpu_loss_scratch(&a));
     RUN(um_gpu_loss(&a, NULL));
     const um_gpu_loss_result *got = back(a.result, sizeof *got);

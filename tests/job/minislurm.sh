@@ -101,8 +101,30 @@ done
 # Only the loopback interface joins the nodes.
 export OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
 
-# state JOB: what has become of it; nothing once Slurm has forgotten it.
-state() { scontrol show job "$1" 2>/dev/null | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p'; }
+# state JOB: what has become of it; nothing once Slurm has forgotten it. A busy controller may leave a call without an answer: asked again then.
+state() {
+    local said
+    for _ in 1 2 3; do
+        if said=$(scontrol show job "$1" 2>/dev/null); then
+            sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' <<<"$said"
+            return 0
+        fi
+        sleep 0.2
+    done
+}
+
+# over JOB: it is, for good. Slurm passes through states that last a moment (SIGNALING, REQUEUED), which are not an end.
+over() { case $(state "$1") in COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL | OUT_OF_MEMORY | BOOT_FAIL | DEADLINE) ;; *) false ;; esac }
+
+# await JOB SECONDS: waits for its end, with all starts it needs; false when that did not come.
+await() {
+    local i
+    for ((i = 0; i < $2 * 10; i++)); do
+        ! over "$1" || return 0
+        sleep 0.1
+    done
+    false
+}
 
 # node2_dies JOB: in the middle of the job, which Slurm queues again; a node that still answers comes back by itself (ReturnToService=2).
 node2_dies() {

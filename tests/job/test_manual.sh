@@ -44,7 +44,7 @@ offers "--precision --print-config" unmask score --pr
 offers "bf16 f32" unmask score --precision ''
 offers "auto" unmask score videos -m x --device a
 offers "reference" unmask export store --layout ''
-offers "gpu.batch=" unmask score --set gpu
+offers "gpu.batch= gpu.frames=" unmask score --set gpu
 offers "bash man" unmask manual ''
 touch some.h5
 offers "some.h5" unmask score -m so

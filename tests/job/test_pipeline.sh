@@ -66,8 +66,9 @@ told() {
 
 # ended OUT: waits until no job is left in the queue.
 ended() {
+    local queue
     for _ in $(seq 1000); do
-        [ -n "$(squeue -h -o %i)" ] || return 0
+        ! queue=$(squeue -h -o %i) || [ -n "$queue" ] || return 0
         sleep 0.1
     done
     told "$1" "jobs are left"

@@ -29,7 +29,7 @@ submit() {
 sealed() {
     for _ in $(seq 1200); do
         [ -z "$(find "$work/$1" -name '*.h5' -print -quit 2>/dev/null)" ] || return 0
-        case $(state "$job") in PENDING | RUNNING | CONFIGURING) ;; *) break ;; esac
+        ! over "$job" || break
         sleep 0.05
     done
     cat "$work/$1.log" >&2
@@ -38,13 +38,11 @@ sealed() {
 
 # complete NAME: waits for the end of the job, and for all starts it needs; the store must be that of the undisturbed run.
 complete() {
-    for _ in $(seq 1200); do
-        case $(state "$job") in PENDING | RUNNING | CONFIGURING | COMPLETING | REQUEUED) sleep 0.1 ;; *) break ;; esac
-    done
-    [ "$(state "$job")" = COMPLETED ] || {
+    if ! await "$job" 120 || [ "$(state "$job")" != COMPLETED ]; then
         cat "$work/$1.log" >&2
-        fail "$1: the job ended as $(state "$job")"
-    }
+        scontrol show job "$job" >&2
+        fail "$1: the job is $(state "$job")"
+    fi
     [ "$("$UNMASK" inspect --digest "$work/$1")" = "$want" ] || fail "$1: another digest than an undisturbed run's"
 }
 
@@ -81,10 +79,7 @@ export UNMASK_MAX_RESTARTS=0
 submit again
 sealed again
 scancel --batch --signal=USR1 "$job"
-for _ in $(seq 600); do
-    case $(state "$job") in FAILED) break ;; esac
-    sleep 0.1
-done
+await "$job" 60 || fail "again: the job is $(state "$job")"
 scontrol show job "$job" | grep -q 'ExitCode=75:0' || fail "again: the job's exit code is not 75: $(scontrol show job "$job" | grep ExitCode)"
 unset UNMASK_MAX_RESTARTS
 submit again --open-mode=truncate --ntasks 2 --ntasks-per-node 1

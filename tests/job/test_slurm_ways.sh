@@ -17,13 +17,11 @@ export UNMASK
 
 # ended NAME JOB: waits for the end of a job, which must be COMPLETED.
 ended() {
-    for _ in $(seq 2400); do
-        case $(state "$2") in PENDING | RUNNING | CONFIGURING | COMPLETING | REQUEUED) sleep 0.1 ;; *) break ;; esac
-    done
-    [ "$(state "$2")" = COMPLETED ] || {
+    if ! await "$2" 240 || [ "$(state "$2")" != COMPLETED ]; then
         cat "$work/$1.log" >&2
-        fail "$1: the job ended as $(state "$2")"
-    }
+        scontrol show job "$2" >&2
+        fail "$1: the job is $(state "$2")"
+    fi
 }
 
 # The plan's line, from the folder above slurm/, with nothing added but where the log goes.
@@ -45,16 +43,14 @@ if srun --mpi=list 2>&1 | grep -q pmix; then
     if [ -n "$module" ] && [ -e "$module" ]; then
         # Each rank sees the one GPU that Slurm gave it, as number 0; which it is, its place on the bus says.
         export UNMASK_CUDA_MODULE=$module EMU_DEVICES=2 UNMASK_LAUNCH="srun --mpi=pmix --gpus-per-task=1"
-        job=$(sbatch --parsable --nodes 2 --ntasks 4 --ntasks-per-node 2 --gres=gpu:2 -o gpus.log "$UNMASK_SOURCE/slurm/score.sbatch" gpus.csv "$data" -m model.h5 --device gpu --set gpu.batch=4)
+        job=$(sbatch --parsable --nodes 2 --ntasks 4 --ntasks-per-node 2 --gres=gpu:2 -o gpus.log "$UNMASK_SOURCE/slurm/score.sbatch" gpus.csv "$data" -m model.h5 --device gpu --set gpu.batch=4 --set gpu.frames=0)
         ended gpus "$job"
-        rc 0 "$UNMASK" score "$data" -m model.h5 -o emulated.csv --device gpu --set gpu.batch=4
+        rc 0 "$UNMASK" score "$data" -m model.h5 -o emulated.csv --device gpu --set gpu.batch=4 --set gpu.frames=0
         cmp emulated.csv gpus.csv || fail "GPUs by --gres: other scores"
         # One GPU for two ranks is refused.
         UNMASK_LAUNCH="srun --mpi=pmix"
         job=$(sbatch --parsable --nodes 1 --ntasks 2 --gres=gpu:1 -o shared.log "$UNMASK_SOURCE/slurm/score.sbatch" shared.csv "$data" -m model.h5 --device gpu)
-        for _ in $(seq 600); do
-            case $(state "$job") in PENDING | RUNNING | CONFIGURING | COMPLETING) sleep 0.1 ;; *) break ;; esac
-        done
+        await "$job" 60 || fail "two ranks on one GPU: $(state "$job"), not over"
         [ "$(state "$job")" = FAILED ] || fail "two ranks on one GPU: $(state "$job"): $(cat shared.log)"
         grep -q -- '--share-gpus' shared.log || fail "two ranks on one GPU, without a remedy: $(cat shared.log)"
         unset UNMASK_CUDA_MODULE EMU_DEVICES

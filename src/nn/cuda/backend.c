@@ -8,6 +8,7 @@
  * A map in the middle is then written once and read once. */
 #include "src/nn/cuda/gemm.h"
 #include "src/nn/cuda/infer_kernels.h"
+#include "src/nn/cuda/tally.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ typedef struct stage {
     way way;
     bool raw;                /* leaves its sums to the next stage, which applies bias and activation */
     um_gpu_gemm *gemm;
+    um_gpu_gemm_shape shape; /* of gemm */
     size_t weight, bias, slope; /* offsets in the constants */
     um_dtype bias_type;         /* f32; of a product that adds it itself: its output's */
     size_t out, gated, partial, means; /* offsets in the scratch; out, means: where inside */
@@ -104,6 +106,7 @@ static um_status plan_gemm(um_kernel *k, stage *g)
         shape.out_step = pixels * s->k;
         g->gated = place(&k->scratch_bytes, (size_t)s->n * weight_count(s) * um_dtype_bytes(s->in_type));
     }
+    g->shape = shape;
     return um_gpu_gemm_new(&shape, &g->gemm);
 }
 
@@ -345,6 +348,34 @@ static um_status run(const um_kernel *k, const void *constants, void *const *val
     const call c = {k, constants, value, scratch, stream};
     for (int i = 0; i < k->n; i++) UM_PASS(run_stage(&c, i));
     return UM_OK;
+}
+
+/* ---- what that moves ---- */
+
+void um_gpu_tally_kernel(const um_kernel *k, um_gpu_tally_fn *tally, void *user)
+{
+    for (int i = 0; i < k->n; i++) {
+        const stage *g = &k->stage[i];
+        const um_step *s = &g->step;
+        bool from_picture = i > 0 && k->stage[i - 1].way == WAY_NONE;
+        size_t n = (size_t)s->n, f = sizeof(float), out = out_bytes(s, s->out_type), in = n * (size_t)s->h * (size_t)s->w * (size_t)s->c * um_dtype_bytes(from_picture ? UM_U8 : s->in_type), weights = weight_count(s) * f + (size_t)s->k * f;
+        size_t residual = s->residual >= 0 ? out : 0, gates = s->gate >= 0 ? n * (size_t)s->c * f : 0, products = n * (size_t)s->p * (size_t)s->q * weight_count(s);
+        switch (g->way) {
+        case WAY_NONE: break;
+        case WAY_GEMM:
+            if (s->gate >= 0) tally(user, "gate_weights", -1, (double)(weight_count(s) * (f + n * um_dtype_bytes(s->in_type)) + gates), 0);
+            tally(user, "product", -1, (double)um_gpu_gemm_bytes(&g->shape), 2.0 * (double)products);
+            if (!g->raw && s->act != UM_ACT_NONE) tally(user, "elements", -1, 2.0 * (double)out, 0);
+            break;
+        case WAY_DIRECT: tally(user, "conv", -1, (double)(in + out + weights), 2.0 * (double)products); break;
+        case WAY_DENSE: tally(user, "dense", -1, (double)(in + out + weights), 2.0 * (double)products); break;
+        case WAY_DEPTHWISE: tally(user, "depthwise", -1, (double)(in + out + weights + (s->means >= 0 ? n * (size_t)s->k * f : 0)), 2.0 * (double)products); break;
+        case WAY_MEAN: tally(user, "mean", -1, (double)(in + out), 0); break;
+        case WAY_MAX_POOL: tally(user, "max_pool", -1, (double)(in + out), 0); break;
+        case WAY_ELEMENTS: tally(user, "elements", -1, (double)(in + out + residual + gates), 0); break;
+        case WAY_CONVERT: tally(user, "convert", -1, (double)(n * (size_t)s->h * (size_t)s->w * (size_t)s->c) + (double)out, 0); break;
+        }
+    }
 }
 
 const um_backend um_backend_cuda = {

@@ -125,6 +125,17 @@ static um_status tape_begin(um_tape *t)
     return um_gpu_check(cudaEventRecord(t->end, s), "cannot start work on the GPU");
 }
 
+um_status um_gpu_tape_query(um_tape *t, bool *done)
+{
+    cudaError_t e = cudaEventQuery(t->end);
+    *done = e == cudaSuccess;
+    if (e == cudaErrorNotReady) {
+        (void)cudaGetLastError();
+        return UM_OK;
+    }
+    return um_gpu_check(e, "the GPU failed");
+}
+
 static um_status tape_end(um_tape *t) { return um_gpu_check(cudaEventSynchronize(t->end), "the GPU failed"); }
 
 const um_device_ops um_gpu_device_ops = {

@@ -14,7 +14,8 @@
 #include <cuda_runtime_api.h>
 
 enum { UM_GPU_WORKSPACE_BYTES = 32 << 20, /* of a product: what NVIDIA recommends from sm_90 on */
-       UM_GPU_OPERAND_ALIGN = 16 };       /* of a product's operands */
+       UM_GPU_OPERAND_ALIGN = 16,         /* of a product's operands */
+       UM_GPU_MEMORY_ALIGN = 256, UM_GPU_MEMORY_SLACK = 64 }; /* of what lies within one block of the device's memory: infer_kernels.h wants the slack */
 
 typedef struct um_gpu {
     int device, sm; /* sm: 10 * major + minor */
@@ -32,4 +33,6 @@ um_gpu *um_gpu_get(void);
 um_status um_gpu_check(cudaError_t e, const char *what);
 um_status um_gpu_check_lt(cublasStatus_t e, const char *what);
 
+/* Has it run? Without waiting. */
+um_status um_gpu_tape_query(um_tape *t, bool *done);
 extern const um_device_ops um_gpu_device_ops;

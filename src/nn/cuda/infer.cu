@@ -47,6 +47,7 @@ template <class I, class T> static __global__ void __launch_bounds__(THREADS) co
     if (!group_of((size_t)a.n * (size_t)a.p * (size_t)a.q, a.k, &pixel, &k0)) return;
     int q = (int)(pixel % (size_t)a.q), p = (int)(pixel / (size_t)a.q % (size_t)a.p), left = a.k - k0;
     size_t n = pixel / ((size_t)a.p * (size_t)a.q);
+    if (a.count != NULL && n >= (size_t)*a.count) return;
     bool whole = a.k % 8 == 0;
     float sum[8] = {0};
     for (int r = 0; r < a.r; r++) {
@@ -93,7 +94,8 @@ static __global__ void __launch_bounds__(THREADS) dense_fwd_f32_kernel(um_gpu_de
     if (k >= a.k) return;
     float sum[DENSE_ROWS] = {0};
     const float *w = a.weight + (size_t)k * (size_t)a.c, *in = a.in + (size_t)n0 * (size_t)a.c;
-    int rows = a.n - n0 < DENSE_ROWS ? a.n - n0 : DENSE_ROWS;
+    int there = a.count != NULL ? *a.count : a.n, rows = there - n0 < DENSE_ROWS ? there - n0 : DENSE_ROWS;
+    if (rows <= 0) return;
     for (int c = lane; c < a.c; c += WARP) {
         float weight = w[c];
 #pragma unroll
@@ -227,6 +229,7 @@ template <class T> static __global__ void __launch_bounds__(THREADS) max_pool_fw
     if (!group_of((size_t)a.n * (size_t)a.p * (size_t)a.q, a.c, &pixel, &c0)) return;
     int q = (int)(pixel % (size_t)a.q), p = (int)(pixel / (size_t)a.q % (size_t)a.p), left = a.c - c0;
     size_t n = pixel / ((size_t)a.p * (size_t)a.q);
+    if (a.count != NULL && n >= (size_t)*a.count) return;
     bool whole = a.c % 8 == 0;
     float most[8];
 #pragma unroll

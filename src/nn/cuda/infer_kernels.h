@@ -3,6 +3,7 @@
  *
  * Maps are (N,H,W,C), contiguous, f32 or bf16 as the arguments say, in memory of the device, 16-byte aligned with 64 bytes of it behind the last number. Weights, biases, gates and means are f32, arithmetic is f32.
  * A map may be handed over raw: as its producer summed it, without bias and activation. Its reader then adds pre_bias (C) and applies pre_act as it loads: a pass over the map less (NULL and UM_ACT_NONE: the map is ready).
+ * `count`, where there is one: of the device, how many of the n images there are; NULL: all. The others are neither read nor written.
  * Each launcher queues on the stream and returns what cudaLaunchKernel said. Sums are made in an order that depends on the shape alone.
  */
 #include "src/nn/graph.h"
@@ -22,6 +23,7 @@ typedef struct um_gpu_conv_args {
     const float *weight, *bias, *slope; /* bias NULL: raw; slope (K): PReLU */
     um_act act;
     void *out;
+    const int *count;
 } um_gpu_conv_args;
 cudaError_t um_gpu_conv(const um_gpu_conv_args *a, cudaStream_t stream);
 
@@ -46,6 +48,7 @@ typedef struct um_gpu_dense_args {
     const float *in, *weight, *bias, *slope;
     um_act act;
     float *out;
+    const int *count;
 } um_gpu_dense_args;
 cudaError_t um_gpu_dense(const um_gpu_dense_args *a, cudaStream_t stream);
 
@@ -86,6 +89,7 @@ typedef struct um_gpu_max_pool_args {
     um_dtype type;
     const void *in;
     void *out;
+    const int *count;
 } um_gpu_max_pool_args;
 cudaError_t um_gpu_max_pool(const um_gpu_max_pool_args *a, cudaStream_t stream);
 

@@ -1,9 +1,12 @@
 /* module.c: what libunmask_cuda.so gives to the program (src/nn/gpu_module.h). */
+#include "src/nn/cuda/detect.h"
 #include "src/nn/cuda/device.h"
+#include "src/nn/cuda/rank_sums.h"
 
 #include <stdio.h>
 
 extern const um_backend um_backend_cuda;
+extern const struct um_trainer_ops um_trainer_cuda;
 
 static um_status list(um_gpu_list *out)
 {
@@ -45,6 +48,10 @@ static um_status open_device(int device)
     return um_gpu_open(device, &g);
 }
 
+static um_status comm_id(unsigned char id[UM_COMM_ID_BYTES]) { return um_rank_sums_nccl.id(id); }
+
+static int comm_version(void) { return um_rank_sums_nccl.version(); }
+
 __attribute__((visibility("default"))) um_gpu_module_fn um_gpu_module_get;
 const um_gpu_module *um_gpu_module_get(void)
 {
@@ -59,6 +66,10 @@ const um_gpu_module *um_gpu_module_get(void)
         .open = open_device,
         .close = um_gpu_close,
         .backend = &um_backend_cuda,
+        .detector = &um_gpu_mtcnn,
+        .trainer = &um_trainer_cuda,
+        .comm_id = comm_id,
+        .comm_version = comm_version,
     };
     return &module;
 }

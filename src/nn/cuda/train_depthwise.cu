@@ -217,7 +217,18 @@ template <class T> static __device__ __forceinline__ void load4_of(const T *p, i
     for (int i = 0; i < 4; i++) v[i] = i < left ? um_load(p + i) : 0.0f;
 }
 
-template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(THREADS, sizeof(T) == 4 || (R == 5 && STRIDE == 2) ? 2 : R == 3 ? 4 : 3) depthwise_bwd_train_kernel(um_gpu_depthwise_train_args a, um_tiles t)
+/* Blocks that are to be on a multiprocessor at once: as many as shared memory lets there be (5 x 5 at stride 1: three of sm_90's 228 KB, two of sm_80's 164). */
+static constexpr int bwd_blocks(int type_bytes, int r, int stride)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+    const int large = 2;
+#else
+    const int large = 3;
+#endif
+    return type_bytes == 4 || (r == 5 && stride == 2) ? 2 : r == 3 ? 4 : large;
+}
+
+template <class T, int R, int STRIDE> static __global__ void __launch_bounds__(THREADS, bwd_blocks(sizeof(T), R, STRIDE)) depthwise_bwd_train_kernel(um_gpu_depthwise_train_args a, um_tiles t)
 {
     typedef bwd_tile<R, STRIDE> tl;
     UM_GPU_SHARED(typename tl::shared, shared);

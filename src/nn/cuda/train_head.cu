@@ -203,7 +203,7 @@ static __global__ void __launch_bounds__(THREADS) loss_f64_kernel(um_gpu_loss_ar
         }
         r.loss = (r.fake + r.real) / 2;
         shared->finite = finite;
-        *a.result = r;
+        a.result[a.moment != NULL ? a.moment->round : 0] = r;
     }
     __syncthreads();
     for (int i = (int)threadIdx.x; i < a.n; i += THREADS) a.d_logit[i] = shared->finite && a.weight[i] != 0 && counts[i] ? (float)((double)a.d_logit[i] / (2.0 * shared->count[a.target[i] > 0.5f])) : 0.0f;

@@ -30,7 +30,7 @@ typedef struct um_gpu_moment {
     double rate;                /* of learning */
     double scale, max_norm;     /* of gradients: 1 / micro-batches; the norm, behind `scale`, to which they are clipped, 0: none */
     double max_loss;            /* a step with a loss above it is skipped; 0: only one whose loss is not finite */
-    int32_t head_only, reserved;
+    int32_t head_only, round;   /* round: of the step's micro-batches, from 0 */
 } um_gpu_moment;
 
 /* ---- batch norm ----
@@ -245,7 +245,8 @@ typedef struct um_gpu_loss_args {
     const float *logit, *target;
     const uint8_t *weight;
     float *d_logit;
-    um_gpu_loss_result *result;
+    um_gpu_loss_result *result;  /* result[moment->round] */
+    const um_gpu_moment *moment; /* NULL: round 0 */
     void *scratch;
 } um_gpu_loss_args;
 size_t um_gpu_loss_scratch(const um_gpu_loss_args *a);
