@@ -4,6 +4,7 @@
 #include "jobs/device.h"
 #include "jobs/versions.h"
 #include "src/models/selftest.h"
+#include "src/nn/backend.h"
 #include "src/train/trainer_check.h"
 
 #include <sched.h>
@@ -161,8 +162,8 @@ static um_status run(um_job_context *ctx, void *values)
                                   __builtin_cpu_supports("fma") ? "yes" : "no", __builtin_cpu_supports("avx512f") ? "yes" : "no",
                                   __builtin_cpu_supports("avx512bf16") ? "yes" : "no"));
 #endif
-    UM_GOTO_PASS(st, um_job_print("kernels    %s will be used (UNMASK_ISA=base|avx2 lowers it; the results are the same bits)\n",
-                                  um_mtcnn_isa()));
+    UM_GOTO_PASS(st, um_job_print("kernels    %s will be used (UNMASK_ISA=base|avx2 lowers it; results in f32 are the same bits), bf16 by way of %s\n", um_mtcnn_isa(),
+                                  um_backend_cpu_arithmetic(UM_BF16)));
     CPU_ZERO(&cpus);
     int usable = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     UM_GOTO_PASS(st, um_job_print("cores      %ld, %d usable by this process: mpirun -n %d is the natural number of ranks here\n",

@@ -117,7 +117,7 @@ um_status um_manual_man(const um_job *const *jobs, um_buf *out)
         {"UNMASK_HOME", "Folder with mtcnn.h5, the face detector, and models that are taken where none is named; looked into before share/unmask."},
         {"UNMASK_CUDA", "auto, on or off: whether GPUs are used where the command line says --device auto."},
         {"UNMASK_CUDA_MODULE", "The GPU module to load, instead of the one beside the program or in ../lib/unmask."},
-        {"UNMASK_ISA", "base or avx2: the highest instruction set that is used, lower than the processor's; the results are the same bits."},
+        {"UNMASK_ISA", "base or avx2: the highest instruction set that is used, lower than the processor's; results in f32 are the same bits."},
         {"CUDA_VISIBLE_DEVICES", "GPUs that CUDA shows to a process."},
     };
     static const char *const files[][2] = {

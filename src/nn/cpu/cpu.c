@@ -181,7 +181,9 @@ static um_status plan(um_kernel *k)
     bool bf16 = s->kind == UM_STEP_CONVERT ? s->out_type == UM_BF16 : s->in_type == UM_BF16;
     k->k = k->f32 = level_f32();
     um_dtype type = bf16 ? UM_BF16 : UM_F32;
-    if (bf16 && multiplies_bf16()) k->k = &um_cpu_kernels_avx512_bf16;
+    /* That level takes channels in pairs; a gate cannot be padded to one. */
+    bool odd_gate = s->kind == UM_STEP_CONV && s->gate >= 0 && s->c % 2 != 0;
+    if (bf16 && !odd_gate && multiplies_bf16()) k->k = &um_cpu_kernels_avx512_bf16;
     k->widened = bf16 && k->k->elem == UM_F32;
     k->w_type = type;
     if (k->n > 1) {
